@@ -1,0 +1,4 @@
+//! cluster.conf: the lossless document, typed views of it, edits, differences in words, findings, and the
+//! corosync.conf that follows from it.
+
+pub mod model;

@@ -1,0 +1,227 @@
+//! The typed view of a cluster.conf: what the engine and the pages work with. Built by `view::read` from the
+//! document; never written back (edits go to the document). Attribute meanings: rhcs.md §3.5, §4.1, §6.2, §6.3, §9.1.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConfVersion, DomainName, NodeId, NodeName, ResourceName, ServiceName};
+
+/// A whole cluster.conf, references resolved, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conf {
+    /// `/cluster/@name`, at most 15 characters in the original; we accept 255.
+    pub name: String,
+    pub version: ConfVersion,
+    pub cman: Cman,
+    pub totem: Totem,
+    pub fence_daemon: FenceDaemon,
+    /// In document order.
+    pub nodes: Vec<Node>,
+    pub fence_devices: Vec<FenceDevice>,
+    pub domains: Vec<Domain>,
+    /// `<rm><resources>`: shared resources in document order.
+    pub resources: Vec<GlobalResource>,
+    /// `<service>` and `<vm>`, in document order.
+    pub services: Vec<Service>,
+    pub rm: Rm,
+}
+
+/// `<cman>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cman {
+    pub two_node: bool,
+    /// `None`: the sum of the nodes' votes.
+    pub votes_expected: Option<u32>,
+    /// UDP port of the first link. Default 5405.
+    pub port: u16,
+    /// As written (`udpu`, `udp`, …); knet is always used, this only yields a finding.
+    pub transport: Option<String>,
+}
+
+/// `<totem>`. Times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totem {
+    /// Default 10000 as in the original (rhcs.md §6.3).
+    pub token_ms: u64,
+    /// `None`: corosync computes 1.2 × token.
+    pub consensus_ms: Option<u64>,
+    pub join_ms: Option<u64>,
+    pub token_retransmits_before_loss: Option<u32>,
+}
+
+/// `<fence_daemon>`. Delays in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceDaemon {
+    /// Wait before a node that never showed up is fenced at start. Default 6; `None` (-1) = wait for ever.
+    pub post_join_delay_s: Option<u64>,
+    /// Wait before a failed member is fenced. Default 0.
+    pub post_fail_delay_s: u64,
+    /// Believe that absent nodes are down at start (dangerous). Default off.
+    pub clean_start: bool,
+    /// Skip nodes without fence methods at start. Default off.
+    pub skip_undefined: bool,
+    /// Pause after all methods failed, before the first is tried again. Default 3.
+    pub override_time_s: u64,
+}
+
+/// `<clusternode>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub name: NodeName,
+    pub id: NodeId,
+    /// Default 1.
+    pub votes: u32,
+    /// `<altname name=>`: address of the second link.
+    pub altname: Option<String>,
+    /// In the order in which they are tried.
+    pub methods: Vec<FenceMethod>,
+    /// `<unfence>` devices, in order.
+    pub unfence: Vec<FenceInstance>,
+}
+
+/// `<method>`: all its devices must succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceMethod {
+    pub name: String,
+    pub devices: Vec<FenceInstance>,
+}
+
+/// `<device>` joined with its `<fencedevice>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceInstance {
+    /// Name of the `<fencedevice>`.
+    pub device: String,
+    /// e.g. `fence_ipmilan`.
+    pub agent: String,
+    /// What goes to the agent's stdin, in order: the instance's attributes, `nodename`, then the device's
+    /// attributes (rhcs.md §9.1). An attribute of the instance wins over the device's.
+    pub arguments: Vec<(String, String)>,
+}
+
+/// `<fencedevice>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceDevice {
+    pub name: String,
+    pub agent: String,
+    /// All attributes but name and agent, in document order.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// `<failoverdomain>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    pub name: DomainName,
+    pub ordered: bool,
+    pub restricted: bool,
+    pub nofailback: bool,
+    /// Node and priority; priority is 0 unless the domain is ordered (rhcs.md §4.1).
+    pub nodes: Vec<(NodeName, u32)>,
+}
+
+/// An element of `<rm><resources>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlobalResource {
+    /// Element name, e.g. `ip`.
+    pub kind: String,
+    /// Value of the type's primary attribute.
+    pub name: String,
+    pub attributes: Vec<(String, String)>,
+}
+
+/// `recovery` of a service (rhcs.md §3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    Restart,
+    Relocate,
+    Disable,
+    RestartDisable,
+}
+
+/// `<service>` or `<vm>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: ServiceName,
+    pub domain: Option<DomainName>,
+    pub autostart: bool,
+    /// 0 = not exclusive; ≥ 1 = exclusive, the number being a priority in central mode.
+    pub exclusive: u32,
+    pub recovery: Recovery,
+    /// 0 = unlimited.
+    pub max_restarts: u32,
+    /// 0 = restarts are never forgotten.
+    pub restart_expire_ms: u64,
+    /// `depend`, and whether `depend_mode` is hard.
+    pub depend: Option<ServiceName>,
+    pub depend_hard: bool,
+    /// The top resources in document order.
+    pub tree: Vec<Resource>,
+}
+
+/// One resource of a service's tree, references resolved, inherited attributes filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    pub name: ResourceName,
+    /// Element name, e.g. `fs`, `ocf`.
+    pub kind: String,
+    /// cluster.conf attributes (own, of the referenced resource, inherited), without the `__` ones.
+    pub attributes: BTreeMap<String, String>,
+    pub isolation: Isolation,
+    /// `<action>` overrides.
+    pub actions: Vec<ActionOverride>,
+    /// In document order; start and stop order are computed by `tree`.
+    pub children: Vec<Resource>,
+}
+
+/// The `__` attributes (rhcs.md §5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Isolation {
+    /// `__independent_subtree`: 0, 1 (independent), 2 (non-critical).
+    pub independent_subtree: u8,
+    /// `__enforce_timeouts`; declared timeouts are enforced unless it is `0`.
+    pub timeouts_unenforced: bool,
+    pub max_failures: u32,
+    pub failure_expire_ms: u64,
+    pub max_restarts: u32,
+    pub restart_expire_ms: u64,
+}
+
+/// `<action name= depth= interval= timeout=>` under a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionOverride {
+    pub name: String,
+    /// `None` = `*`, every depth.
+    pub depth: Option<u32>,
+    pub interval_ms: Option<u64>,
+    pub timeout_ms: Option<u64>,
+}
+
+/// Attributes of `<rm>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rm {
+    pub disabled: bool,
+    pub central_processing: bool,
+}
+
+impl Conf {
+    /// The node with this name.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.iter().find(|node| &node.name == name)
+    }
+
+    /// The node with this id.
+    pub fn node_by_id(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// The service with this full name.
+    pub fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.services.iter().find(|service| &service.name == name)
+    }
+
+    /// The failover domain with this name; names compare without case (rhcs.md §3.5).
+    pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
+        self.domains.iter().find(|domain| domain.name.0.eq_ignore_ascii_case(&name.0))
+    }
+}
