@@ -1,1 +1,3 @@
 //! (see docs/architecture.md)
+
+pub mod corosync;
