@@ -104,6 +104,30 @@ pub struct NodeReport {
     /// The cluster.conf on disk.
     pub conf: Option<ConfOnDisk>,
     pub has_corosync_key: bool,
+    /// The last start, stop or reboot that was asked of this node, and what became of it.
+    #[serde(default)]
+    pub operation: Option<HostOperation>,
+}
+
+/// A start, stop or reboot of this node's cluster software: accepted with 202, told here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostOperation {
+    pub kind: HostOperationKind,
+    /// Who asked.
+    pub origin: String,
+    pub since_ms: u64,
+    /// `None`: under way.
+    pub ended_ms: Option<u64>,
+    /// What went wrong and what to do, if it ended without success.
+    pub failure: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostOperationKind {
+    Start,
+    Stop,
+    Reboot,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
