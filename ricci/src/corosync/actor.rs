@@ -7,8 +7,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ pub enum MulticastError {
 /// How the thread ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// We left the group as asked, or the reader of the events went away.
+    /// We left the group as asked, or nobody holds a handle or reads the events any longer.
     Left,
     /// As the last event said.
     Lost { reason: String },
@@ -86,21 +86,43 @@ enum Command {
 struct Line {
     wake: OwnedFd,
     bytes_waiting: AtomicUsize,
+    /// Nobody holds a handle any longer.
+    abandoned: AtomicBool,
 }
 
-/// Our end of the membership in the group. Clones are the same membership.
-#[derive(Clone)]
-pub struct Handle {
+impl Line {
+    fn ring(&self) {
+        // The counter of an eventfd cannot overflow by ones in our lifetime, so that there is nothing to handle.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+/// What all clones of a handle hold.
+struct Shared {
     commands: SyncSender<Command>,
     line: Arc<Line>,
-    thread: Arc<Mutex<Option<JoinHandle<Outcome>>>>,
+    thread: Mutex<Option<JoinHandle<Outcome>>>,
     local: Member,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.line.abandoned.store(true, Ordering::Release);
+        self.line.ring();
+    }
+}
+
+/// Our end of the membership in the group. Clones are the same membership; with the last of them the membership
+/// ends at once, like that of a process that died.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
 }
 
 impl Handle {
     /// Ourselves as the other members see us.
     pub fn local(&self) -> Member {
-        self.local
+        self.shared.local
     }
 
     /// Accepts a message for sending, after all accepted before it. Never blocks. It has arrived when it comes
@@ -110,12 +132,13 @@ impl Handle {
         if bytes > MAX_MESSAGE_BYTES {
             return Err(MulticastError::TooLong { bytes });
         }
-        if self.line.bytes_waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES {
-            self.line.bytes_waiting.fetch_sub(bytes, Ordering::Relaxed);
+        let bytes_waiting = &self.shared.line.bytes_waiting;
+        if bytes_waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES {
+            bytes_waiting.fetch_sub(bytes, Ordering::Relaxed);
             return Err(MulticastError::QueueFull);
         }
         self.send(Command::Multicast(payload)).inspect_err(|_| {
-            self.line.bytes_waiting.fetch_sub(bytes, Ordering::Relaxed);
+            bytes_waiting.fetch_sub(bytes, Ordering::Relaxed);
         })
     }
 
@@ -127,18 +150,16 @@ impl Handle {
 
     /// Waits for the thread's end (blocking) and says how it came. `None` if a clone has asked before.
     pub fn join(&self) -> Option<Outcome> {
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()?;
+        let thread = self.shared.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()?;
         Some(thread.join().unwrap_or_else(|_| Outcome::Lost { reason: "the thread for corosync broke".into() }))
     }
 
     fn send(&self, command: Command) -> Result<(), MulticastError> {
-        self.commands.try_send(command).map_err(|error| match error {
+        self.shared.commands.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => MulticastError::QueueFull,
             TrySendError::Disconnected(_) => MulticastError::Gone,
         })?;
-        // The counter of an eventfd cannot overflow by ones in our lifetime, and a closed one means that the
-        // thread is gone, which the sender above has found already.
-        let _ = rustix::io::write(&self.line.wake, &1_u64.to_ne_bytes());
+        self.shared.line.ring();
         Ok(())
     }
 }
@@ -148,11 +169,11 @@ pub struct Corosync;
 
 impl Corosync {
     /// Connects, joins `group` and starts telling. Blocks until corosync has accepted the join, at most some
-    /// seconds. The stream ends after [`Event::Lost`], or after the event that says that we left ourselves.
+    /// seconds. One process can be in one group only once. The stream ends after [`Event::Lost`], or after the event that says that we left ourselves.
     pub fn spawn(group: &str) -> Result<(Handle, mpsc::Receiver<Event>), SpawnError> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| SpawnError::Thread(errno.into()))?;
-        let line = Arc::new(Line { wake, bytes_waiting: AtomicUsize::new(0) });
+        let line = Arc::new(Line { wake, bytes_waiting: AtomicUsize::new(0), abandoned: AtomicBool::new(false) });
         let (commands, commands_in) = sync_channel(QUEUE_MESSAGES);
         let (events_out, events) = mpsc::channel(EVENTS);
         let (started, start) = std::sync::mpsc::channel();
@@ -169,7 +190,8 @@ impl Corosync {
             .recv()
             .map_err(|_| SpawnError::Ended)?
             .map_err(|source| SpawnError::Join { group: group.to_owned(), source })?;
-        Ok((Handle { commands, line, thread: Arc::new(Mutex::new(Some(thread))), local }, events))
+        let shared = Shared { commands, line, thread: Mutex::new(Some(thread)), local };
+        Ok((Handle { shared: Arc::new(shared) }, events))
     }
 }
 
@@ -245,6 +267,9 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             self.take_commands()?;
+            if self.line.abandoned.load(Ordering::Acquire) {
+                return Ok(());
+            }
         }
     }
 
@@ -261,7 +286,9 @@ impl<'a> Session<'a> {
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // Only a descriptor that is no longer valid or no memory can be meant; both end the connection.
-            Err(_) => return Err(CallError { call: "poll", code: 2 }),
+            Err(_) => {
+                return Err(CallError { call: "poll", code: 2 });
+            }
         }
         let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         Ok(fds[0].revents().intersects(gone) || fds[1].revents().intersects(gone))
@@ -299,8 +326,7 @@ impl<'a> Session<'a> {
                 Some(command) => command,
                 None => match self.commands.try_recv() {
                     Ok(command) => command,
-                    // Without handles nobody can send; whoever reads the events may still want them.
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
+                    Err(_) => return Ok(()),
                 },
             };
             let done = match &command {

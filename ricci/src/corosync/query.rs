@@ -209,7 +209,9 @@ async fn values_of(map: Map, prefix: String, deadline: Duration) -> Result<Vec<(
 fn nodes_listed(cmap: &Cmap) -> Result<Vec<(NodeId, Option<NodeName>)>, CallError> {
     let mut nodes = Vec::new();
     for key in cmap.keys("nodelist.node.")? {
-        let Some(entry) = key.strip_suffix(".nodeid") else { continue };
+        let Some(entry) = key.strip_suffix(".nodeid") else {
+            continue;
+        };
         let number = cmap.value(&key)?.and_then(|value| value.as_u64()).and_then(|id| u32::try_from(id).ok());
         let Some(id) = number else { continue };
         let name = match cmap.value(&format!("{entry}.name"))? {
@@ -243,7 +245,9 @@ async fn ask<T: Send + 'static>(
     deadline: Duration,
     question: impl FnOnce() -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, QueryError> {
-    let Some(open) = OpenQuestion::begin() else { return Err(QueryError::TooMany { what }) };
+    let Some(open) = OpenQuestion::begin() else {
+        return Err(QueryError::TooMany { what });
+    };
     let (answer, answered) = oneshot::channel();
     std::thread::Builder::new()
         .name("corosync-query".into())
