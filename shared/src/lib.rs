@@ -13,5 +13,6 @@ pub mod ids;
 pub mod socket;
 pub mod status;
 pub mod text;
+pub mod tree;
 
 pub use error_chain::chain;

@@ -1,12 +1,88 @@
 //! cluster.conf: the lossless document, typed views of it, edits, differences in words, findings, and the
 //! corosync.conf that follows from it.
+//!
+//! `load` is the door: text in, document, view and all findings out. Whoever is about to write or use a configuration
+//! asks `Loaded::accept`, which gives nothing when there is an error.
 
 pub mod document;
+pub mod duration;
 pub mod finding;
 pub mod model;
 mod parse;
+pub mod view;
 mod xml;
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
 
 pub use document::{Document, ElementId};
 pub use finding::{Finding, Place, Severity};
 pub use parse::{BYTES_MAX, DEPTH_MAX, ELEMENTS_MAX};
+
+use crate::ids::ConfDigest;
+use model::Conf;
+
+/// A cluster.conf, read and checked.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub document: Document,
+    /// `None`: the text is not a cluster.conf at all. With errors among the findings it is incomplete and may only be
+    /// shown.
+    pub conf: Option<Conf>,
+    /// Everything that was found, in the order of the file.
+    pub findings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// Whether a finding is an error: then nothing may be written.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The configuration to use, or the findings that refuse it.
+    pub fn accept(self) -> Result<Conf, Vec<Finding>> {
+        match self.conf {
+            Some(conf) if !self.findings.iter().any(|finding| finding.severity == Severity::Error) => Ok(conf),
+            _ => Err(self.findings),
+        }
+    }
+}
+
+/// Reads and checks a cluster.conf. Never fails: whatever is wrong is among the findings.
+pub fn load(text: &str) -> Loaded {
+    let (document, mut findings) = Document::parse(text);
+    let reading = view::read_located(&document);
+    findings.extend(reading.findings.iter().cloned());
+    findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
+    Loaded { document, conf: reading.conf, findings }
+}
+
+/// The digest by which members compare configurations.
+pub fn digest(text: &str) -> ConfDigest {
+    let mut hexadecimal = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing to a String cannot fail.
+        let _ = write!(hexadecimal, "{byte:02x}");
+    }
+    ConfDigest(hexadecimal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_the_sha_256_of_the_bytes() {
+        assert_eq!(digest("abc").0, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn nothing_can_be_accepted_from_a_text_that_is_no_cluster_conf() {
+        for text in ["", "garbage", "<cluster", "<html/>"] {
+            let loaded = load(text);
+            assert!(loaded.has_errors(), "{text}");
+            assert!(loaded.accept().is_err(), "{text}");
+        }
+    }
+}
