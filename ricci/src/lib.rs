@@ -1,3 +1,5 @@
 //! (see docs/architecture.md)
 
+pub mod cli;
 pub mod corosync;
+pub mod rgmanager;
