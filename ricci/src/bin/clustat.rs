@@ -1,0 +1,5 @@
+//! `clustat`: see `ricci::cli::clustat`.
+
+fn main() -> std::process::ExitCode {
+    ricci::cli::clustat::main()
+}

@@ -1,0 +1,118 @@
+//! The letters of `clustat` (rhcs.md §1.1). Pure: arguments in, what to do out.
+
+use crate::cli::console::complain;
+use crate::cli::getopt::{Getopt, Item};
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    /// `-i`, in seconds.
+    pub interval: Option<u64>,
+    pub member: Option<String>,
+    pub service: Option<String>,
+    pub format: Format,
+    pub quorum_only: bool,
+    pub long: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Xml,
+    Json,
+}
+
+/// What the arguments come to. Some letters end the reading at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    Run(Options),
+    LocalId,
+    Version,
+    Usage,
+    UnknownOption(String),
+    /// The sentence for stderr.
+    Refused(String),
+}
+
+pub(super) fn parse(arguments: Vec<String>) -> Parsed {
+    let mut getopt = Getopt::new("fIls:m:i:xvQo:h?", arguments);
+    let mut options = Options::default();
+    for item in getopt.by_ref() {
+        match item {
+            Item::Flag('I') => return Parsed::LocalId,
+            Item::Flag('v') => return Parsed::Version,
+            Item::Flag('x') if options.interval.is_some() => {
+                return Parsed::Refused("Error: Options '-i' and '-x' are mutually exclusive".into());
+            }
+            Item::Flag('x') => options.format = Format::Xml,
+            Item::Flag('Q') => options.quorum_only = true,
+            Item::Flag('l') => options.long = true,
+            Item::Flag('f') => {}
+            Item::Value('i', text) => options.interval = Some(seconds(&text)),
+            Item::Value('m', name) => options.member = Some(name),
+            Item::Value('s', name) => options.service = Some(name),
+            Item::Value('o', name) => match format(&name) {
+                Some(format) => options.format = format,
+                None => {
+                    return Parsed::Refused(format!(
+                        "clustat: there is no output format '{name}'; use text, xml or json"
+                    ));
+                }
+            },
+            Item::Unknown(sentence) => return Parsed::UnknownOption(sentence),
+            Item::Flag(_) | Item::Value(..) | Item::Long(..) => return Parsed::Usage,
+        }
+    }
+    for operand in getopt.into_operands() {
+        complain(&format!("clustat: '{operand}' is ignored; -m shows one member, -s one service"));
+    }
+    Parsed::Run(options)
+}
+
+fn format(name: &str) -> Option<Format> {
+    match name {
+        "text" => Some(Format::Text),
+        "xml" => Some(Format::Xml),
+        "json" => Some(Format::Json),
+        _ => None,
+    }
+}
+
+/// As atoi(3) reads a number; what is none, or below one, means one second.
+fn seconds(text: &str) -> u64 {
+    let digits: String = text.trim_start().chars().take_while(char::is_ascii_digit).take(9).collect();
+    digits.parse().unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Parsed {
+        parse(arguments.iter().map(|text| (*text).to_owned()).collect())
+    }
+
+    #[test]
+    fn xml_after_an_interval_is_refused_but_not_the_other_way_round() {
+        assert!(matches!(parsed(&["-i", "5", "-x"]), Parsed::Refused(_)));
+        let Parsed::Run(options) = parsed(&["-xi5"]) else { panic!("refused") };
+        assert_eq!((options.format, options.interval), (Format::Xml, Some(5)));
+    }
+
+    #[test]
+    fn an_interval_that_is_no_number_means_one_second() {
+        for (text, expected) in [("0", 1), ("-3", 1), ("soon", 1), ("7s", 7), (" 2", 2)] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn version_and_local_id_win_over_what_follows_them() {
+        assert_eq!(parsed(&["-Iz"]), Parsed::LocalId);
+        assert_eq!(parsed(&["-v", "-z"]), Parsed::Version);
+        assert_eq!(parsed(&["-z", "-v"]), Parsed::UnknownOption("invalid option -- 'z'".into()));
+        assert_eq!(parsed(&["-h"]), Parsed::Usage);
+        assert_eq!(parsed(&["-?"]), Parsed::Usage);
+    }
+}

@@ -1,0 +1,334 @@
+//! `clusvcadm`: an operator's requests for services (rhcs.md §2).
+//!
+//! Hands one request to rgmanager, waits for what comes of it, and says it in the words and exit codes of the field.
+//! Whether the request is carried out is decided there, not here; this command only refuses what it cannot even
+//! name. The request goes on if this command is interrupted.
+
+mod options;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use shared::ids::{NodeName, RequestId};
+use shared::socket::{Ask, Reply};
+use shared::status::{Answer, ClusterStatus, Command, Outcome, Refusal, Request};
+use shared::text::ResultCode;
+
+use self::options::{Action, Job, LockAction, Parsed, parse};
+use super::client::{AskError, Client, socket_path};
+use super::console::{complain, print};
+use super::likeness::{Closest, closest};
+use super::{VERSION, getopt, members};
+
+/// For questions that are answered at once.
+const QUICK: Duration = Duration::from_secs(10);
+
+/// How long a request may take before this command gives up waiting, as in the original.
+const OUTCOME_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a daemon that was restarted meanwhile may take to come back.
+const RETURN_LIMIT: Duration = Duration::from_secs(20);
+
+/// Pause between two tries to reach it.
+const RETURN_PAUSE: Duration = Duration::from_millis(250);
+
+const USAGE: &str = "\
+usage: clusvcadm [action] [options]
+    -e SERVICE [-m MEMBER]   enable: start here, or on MEMBER
+    -e SERVICE -F            enable where its failover domain wants it
+    -r SERVICE [[-m] MEMBER] relocate to MEMBER or to the best other node
+    -M SERVICE [-m] MEMBER   migrate to MEMBER without stopping
+    -d SERVICE               disable: stop, and leave stopped
+    -s SERVICE               stop until the next change of members
+    -R SERVICE               restart where it runs
+    -Z SERVICE               freeze: neither check nor move it
+    -U SERVICE               unfreeze
+    -c SERVICE               convalesce: start its failed non-critical resources
+    -l                       lock services: nothing starts or moves
+    -u                       unlock services
+    -S                       print whether services are locked
+    -m MEMBER, -n MEMBER     the member to use
+    -q                       print nothing on standard output
+    -v                       print the version
+    -h                       print this
+";
+
+/// A result, as exit code and the words after the dots.
+struct Finished {
+    code: ResultCode,
+    owner: Option<NodeName>,
+    /// For stderr; may be empty.
+    explanation: String,
+}
+
+/// Why there is no result: for stderr.
+struct Failed(String);
+
+/// Runs the command.
+pub fn main() -> ExitCode {
+    let result = match parse(getopt::process_arguments()) {
+        Parsed::Do(job) => run(&job),
+        Parsed::Lock { action, quiet } => run_lock(action, quiet),
+        Parsed::Version => {
+            print(&format!("{VERSION}\n"));
+            return ExitCode::SUCCESS;
+        }
+        Parsed::Usage(sentence) => {
+            if let Some(sentence) = sentence {
+                complain(&format!("clusvcadm: {sentence}"));
+                complain(USAGE);
+            } else {
+                print(USAGE);
+            }
+            return ExitCode::FAILURE;
+        }
+        Parsed::Refused(sentence) => Err(Failed(sentence)),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(Failed(sentence)) => {
+            complain(&sentence);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(job: &Job) -> Result<u8, Failed> {
+    let say = |text: &str| {
+        if !job.quiet {
+            print(text);
+        }
+    };
+    let mut client = match connect() {
+        Ok(client) => client,
+        Err(Unreachable::Forbidden) => {
+            say(&format!("{}{}\n", opening(job), ResultCode::PermissionDenied.text()));
+            complain("Only root may use clusvcadm.");
+            return Ok(ResultCode::PermissionDenied.exit_status());
+        }
+        Err(Unreachable::Other(failed)) => return Err(failed),
+    };
+    let status = ask_status(&mut client)?;
+    let target = job.member.as_deref().map(|name| find_member(&status, name)).transpose()?;
+    if let (Action::Migrate, Some(target)) = (job.action, &target)
+        && !status.node(target).is_some_and(|node| node.online)
+    {
+        return Err(Failed(format!("'{target}' is offline")));
+    }
+    say(&opening(job));
+    let request = request(&status, command(job, target.as_ref(), &status));
+    let finished = carry_out(client, request)?;
+    say(&format!("{}\n", finished.code.text()));
+    explain(job, &status, &finished);
+    if finished.code == ResultCode::Success
+        && matches!(job.action, Action::Enable | Action::Relocate)
+        && let Some(owner) = &finished.owner
+    {
+        let elsewhere = target.as_ref().is_some_and(|target| target != owner);
+        let warning = if elsewhere { "Warning: " } else { "" };
+        say(&format!("{warning}{} is now running on {owner}\n", job.service));
+    }
+    Ok(finished.code.exit_status())
+}
+
+/// The first line, to which the result will be appended.
+fn opening(job: &Job) -> String {
+    let service = &job.service;
+    let who = match &job.member {
+        Some(member) => format!("Member {member}"),
+        None => "Local machine".to_owned(),
+    };
+    let to = job.member.as_ref().map(|member| format!(" to {member}")).unwrap_or_default();
+    match job.action {
+        Action::Enable => format!("{who} trying to enable {service}..."),
+        Action::Disable => format!("{who} disabling {service}..."),
+        Action::Stop => format!("{who} stopping {service}..."),
+        Action::Restart => format!("{who} trying to restart {service}..."),
+        Action::Relocate => format!("Trying to relocate {service}{to}..."),
+        Action::Migrate => format!("Trying to migrate {service}{to}..."),
+        Action::Freeze => format!("{who} freezing {service}..."),
+        Action::Unfreeze => format!("{who} unfreezing {service}..."),
+        Action::Convalesce => format!("{who} convalescing {service}..."),
+    }
+}
+
+fn command(job: &Job, target: Option<&NodeName>, status: &ClusterStatus) -> Command {
+    let service = job.service.clone();
+    match job.action {
+        Action::Enable if job.by_domain => Command::Enable { service, on: None, by_domain: true },
+        // Without a target, the node where the command is typed is meant.
+        Action::Enable => {
+            let local = || status.nodes.iter().find(|node| node.local).map(|node| node.name.clone());
+            Command::Enable { service, on: target.cloned().or_else(local), by_domain: false }
+        }
+        Action::Disable => Command::Disable { service },
+        Action::Stop => Command::Stop { service },
+        Action::Restart => Command::Restart { service },
+        Action::Relocate => Command::Relocate { service, to: target.cloned() },
+        Action::Migrate => Command::Migrate { service, to: target.cloned().unwrap_or_default() },
+        Action::Freeze => Command::Freeze { service },
+        Action::Unfreeze => Command::Unfreeze { service },
+        Action::Convalesce => Command::Convalesce { service },
+    }
+}
+
+/// A name that no member has is refused: the original took the closest one and went on with it.
+fn find_member(status: &ClusterStatus, name: &str) -> Result<NodeName, Failed> {
+    let known = || status.nodes.iter().map(|node| node.name.as_str());
+    if known().any(|one| one == name) {
+        return Ok(NodeName::from(name));
+    }
+    let second = match closest(name, known()) {
+        Closest::One(one) => format!("Closest match: '{one}'"),
+        Closest::None => format!("No matches for '{name}' found"),
+        Closest::Several => format!("More than one possible match for '{name}' found"),
+    };
+    Err(Failed(format!("'{name}' not in membership list\n{second}\nNothing was done; give the full name of the member.")))
+}
+
+/// What is behind a result that is no plain success, on stderr.
+fn explain(job: &Job, status: &ClusterStatus, finished: &Finished) {
+    if finished.code == ResultCode::Success {
+        return;
+    }
+    if !finished.explanation.is_empty() {
+        complain(&finished.explanation);
+    }
+    if finished.code == ResultCode::NoService {
+        let known = status.services.iter().map(|service| service.name.as_str());
+        if let Closest::One(one) = closest(job.service.as_str(), known) {
+            complain(&format!("Closest match: '{one}'"));
+        }
+    }
+}
+
+fn run_lock(action: LockAction, quiet: bool) -> Result<u8, Failed> {
+    let failure = match action {
+        LockAction::Lock => "Lock operation failed",
+        LockAction::Unlock => "Unlock operation failed",
+        LockAction::Query => "Query operation failed",
+    };
+    let failed = |why: &str| Failed(if why.is_empty() { failure.to_owned() } else { format!("{failure}: {why}") });
+    let mut client = match connect() {
+        Ok(client) => client,
+        Err(Unreachable::Forbidden) => return Err(failed("only root may ask for this")),
+        Err(Unreachable::Other(Failed(why))) => return Err(failed(&why)),
+    };
+    let status = ask_status(&mut client).map_err(|Failed(why)| failed(&why))?;
+    let locked = match action {
+        LockAction::Query => status.locked,
+        LockAction::Lock | LockAction::Unlock => {
+            let command = if action == LockAction::Lock { Command::Lock } else { Command::Unlock };
+            let finished = carry_out(client, request(&status, command)).map_err(|Failed(why)| failed(&why))?;
+            if finished.code.exit_status() != 0 {
+                return Err(failed(&format!("{}. {}", finished.code.text(), finished.explanation)));
+            }
+            action == LockAction::Lock
+        }
+    };
+    if !quiet {
+        print(if locked { "Resource groups locked\n" } else { "Resource groups unlocked\n" });
+    }
+    Ok(0)
+}
+
+/// Why rgmanager cannot be asked.
+enum Unreachable {
+    Forbidden,
+    Other(Failed),
+}
+
+fn connect() -> Result<Client, Unreachable> {
+    Client::connect(&socket_path(), QUICK).map_err(|error| match error {
+        AskError::NoPermission { .. } => Unreachable::Forbidden,
+        AskError::NotRunning { .. } if !members::corosync_answers(Duration::from_secs(2)) => {
+            Unreachable::Other(Failed(
+                "Could not connect to cluster service\n\
+                 The cluster is not running on this node (systemctl start rgmanager starts it)."
+                    .into(),
+            ))
+        }
+        error => Unreachable::Other(Failed(format!(
+            "Could not connect to resource group manager\n{}",
+            shared::chain(&error)
+        ))),
+    })
+}
+
+fn ask_status(client: &mut Client) -> Result<ClusterStatus, Failed> {
+    match client.ask(&Ask::Status, QUICK) {
+        Ok(Reply::Status { status }) => Ok(*status),
+        Ok(other) => Err(unexpected(other)),
+        Err(error) => Err(no_reply(&error)),
+    }
+}
+
+fn request(status: &ClusterStatus, command: Command) -> Request {
+    let local = status.nodes.iter().find(|node| node.local).map_or("this node", |node| node.name.as_str());
+    Request {
+        id: RequestId(uuid::Uuid::new_v4().to_string()),
+        command,
+        origin: format!("{}@{local}", super::operator()),
+    }
+}
+
+/// Sends the request and waits for what comes of it.
+fn carry_out(mut client: Client, request: Request) -> Result<Finished, Failed> {
+    let id = request.id.clone();
+    match client.ask(&Ask::Request { request }, QUICK) {
+        Ok(Reply::Answer { answer: Answer::Accepted }) => {}
+        Ok(Reply::Answer { answer: Answer::Refused(Refusal { code, text }) }) => {
+            return Ok(Finished { code, owner: None, explanation: text });
+        }
+        Ok(Reply::PermissionDenied) => {
+            let explanation = "Only root may change the state of services.".to_owned();
+            return Ok(Finished { code: ResultCode::PermissionDenied, owner: None, explanation });
+        }
+        Ok(other) => return Err(unexpected(other)),
+        Err(error) => return Err(no_reply(&error)),
+    }
+    match await_outcome(client, &id) {
+        Ok(Reply::Outcome { outcome: Outcome { code, owner, text } }) => {
+            Ok(Finished { code, owner, explanation: text })
+        }
+        Ok(other) => Err(unexpected(other)),
+        Err(error) => Err(Failed(format!(
+            "Error receiving reply!\nThe request was accepted and goes on; clustat shows what becomes of it ({}).",
+            shared::chain(&error)
+        ))),
+    }
+}
+
+/// A daemon that is restarted meanwhile has not forgotten what it accepted: it is asked again when it is back.
+fn await_outcome(mut client: Client, id: &RequestId) -> Result<Reply, AskError> {
+    let begun = Instant::now();
+    loop {
+        let left = OUTCOME_LIMIT.saturating_sub(begun.elapsed());
+        match client.ask(&Ask::Await { id: id.clone() }, left) {
+            Err(AskError::Broken { .. }) => client = connect_again()?,
+            answer => return answer,
+        }
+    }
+}
+
+fn connect_again() -> Result<Client, AskError> {
+    let begun = Instant::now();
+    loop {
+        match Client::connect(&socket_path(), QUICK) {
+            Err(AskError::NotRunning { .. }) if begun.elapsed() < RETURN_LIMIT => std::thread::sleep(RETURN_PAUSE),
+            result => return result,
+        }
+    }
+}
+
+fn unexpected(reply: Reply) -> Failed {
+    Failed(match reply {
+        Reply::Error { text } => format!("Error receiving reply!\n{text}"),
+        Reply::PermissionDenied => "Permission denied".to_owned(),
+        _ => "Error receiving reply!\nrgmanager answered another question; are both of the same release?".to_owned(),
+    })
+}
+
+fn no_reply(error: &AskError) -> Failed {
+    Failed(format!("Error receiving reply!\n{}", shared::chain(error)))
+}

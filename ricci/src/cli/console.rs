@@ -1,0 +1,33 @@
+//! The three streams of a command: data to stdout, sentences to stderr, a word from stdin.
+//!
+//! Used by every command. A reader that went away (`clustat | head -1`) ends the program quietly; a stdout that cannot
+//! be written (a full disk) ends it with a sentence, because a status that was cut short must not look complete.
+
+use std::io::{self, BufRead, Write};
+use std::process;
+
+/// Writes data to stdout, all of it or the program ends.
+pub fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) else { return };
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        process::exit(0);
+    }
+    complain(&format!("cannot write to standard output: {error}"));
+    process::exit(1);
+}
+
+/// One sentence for the person, to stderr. Nobody can be told when stderr is gone.
+pub fn complain(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "{text}");
+}
+
+/// One line from stdin without its end; `None` at the end of the input.
+pub fn read_line() -> Option<String> {
+    let mut line = String::new();
+    match io::stdin().lock().read_line(&mut line) {
+        Ok(count) if count > 0 => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
+        _ => None,
+    }
+}
