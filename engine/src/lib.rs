@@ -1,1 +1,32 @@
-//! (see docs/architecture.md)
+//! The deterministic core of rgmanager: events and time in, actions out.
+//!
+//! `Engine::handle` is called by one loop, the driver in `ricci/src/rgmanager`, and by the simulator. Nothing in here
+//! reads a clock, touches a file or socket, draws lots, or depends on the order of a hash.
+//!
+//! Rooms: `event` (the doors), `message` (what members tell each other), `replicated` (the state all members share
+//! and how a delivered message changes it), `admission` (which requests are accepted), `law` (what no decision may break),
+//! `coordinator` (the policy of the one member that decides), `placement` (where), `holder` (what this node runs because the
+//! state says so), `status` (what people are told).
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+mod admission;
+mod coordinator;
+mod engine;
+mod event;
+mod holder;
+pub mod law;
+mod message;
+pub mod placement;
+mod replicated;
+mod status;
+mod view;
+
+pub use coordinator::{GRACE_MS, HEAD_START_MS};
+pub use engine::{Engine, HELD_BACK_MS, HELLO_AGAIN_MS, SILENT_FOUNDER_MS};
+pub use event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId, Operation, Run, RunId};
+pub use holder::CHECK_INTERVAL_MS;
+pub use message::{
+    AfterStop, Branch, Claim, ConfText, Decide, Decision, DecodeError, FenceReport, Hello, Incarnation, Intent,
+    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, Report, ReportOutcome, StateTag, ViewTag,
+};
+pub use replicated::{Fenced, Lost, Member, Offer, Order, Record, Replicated, RequestRecord};

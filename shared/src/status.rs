@@ -132,7 +132,7 @@ pub enum FencingStep {
 }
 
 /// One finished attempt with one method.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FenceAttempt {
     pub at: Time,
     pub by: NodeName,
@@ -144,7 +144,7 @@ pub struct FenceAttempt {
 }
 
 /// One run of a fence agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FenceDeviceRun {
     pub device: String,
     pub agent: String,
@@ -156,7 +156,7 @@ pub struct FenceDeviceRun {
 }
 
 /// How the fencing of a node ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FenceOutcome {
     pub at: Time,
     pub how: FencedHow,
@@ -166,7 +166,7 @@ pub struct FenceOutcome {
     pub witnessed_reboot: Option<bool>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
 pub enum FencedHow {
     /// By a method of cluster.conf.
@@ -214,7 +214,7 @@ pub struct RequestStatus {
 }
 
 /// One resource in a service's tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ResourceStatus {
     pub name: ResourceName,
     /// Nesting depth in the tree; 0 at the top.
@@ -274,51 +274,29 @@ pub enum Command {
         by_domain: bool,
     },
     /// `-d`.
-    Disable {
-        service: ServiceName,
-    },
+    Disable { service: ServiceName },
     /// `-s`.
-    Stop {
-        service: ServiceName,
-    },
+    Stop { service: ServiceName },
     /// `-R`.
-    Restart {
-        service: ServiceName,
-    },
+    Restart { service: ServiceName },
     /// `-r`.
-    Relocate {
-        service: ServiceName,
-        to: Option<NodeName>,
-    },
+    Relocate { service: ServiceName, to: Option<NodeName> },
     /// `-M`.
-    Migrate {
-        service: ServiceName,
-        to: NodeName,
-    },
+    Migrate { service: ServiceName, to: NodeName },
     /// `-Z`.
-    Freeze {
-        service: ServiceName,
-    },
+    Freeze { service: ServiceName },
     /// `-U`.
-    Unfreeze {
-        service: ServiceName,
-    },
+    Unfreeze { service: ServiceName },
     /// `-c`.
-    Convalesce {
-        service: ServiceName,
-    },
+    Convalesce { service: ServiceName },
     /// `-l`.
     Lock,
     /// `-u`.
     Unlock,
     /// Fence a node because an operator wants it.
-    Fence {
-        node: NodeName,
-    },
+    Fence { node: NodeName },
     /// `fence_ack_manual`: the operator vouches that the node is down.
-    AcknowledgeFence {
-        node: NodeName,
-    },
+    AcknowledgeFence { node: NodeName },
 }
 
 impl Command {

@@ -1,0 +1,278 @@
+//! Which requests of operators are accepted, by state (rhcs.md §2.3, §3.2). Asked by every member at delivery, so all agree.
+
+use shared::conf::model::Conf;
+use shared::ids::{NodeId, NodeName, ServiceName, Time};
+use shared::status::{Answer, Command, FactKind, FactSeverity, Outcome, Reason, Refusal, Request, Subject};
+use shared::text::{ResultCode, ServiceState};
+
+use crate::placement::{Level, level, situation, takers};
+use crate::replicated::{Folded, Order, Record, Replicated, RequestRecord};
+
+/// What to do with a request.
+enum Admission {
+    Refuse(Refusal),
+    /// Nothing has to be done: it is so already.
+    Already(ResultCode),
+    /// The service carries it out.
+    Order,
+    /// It changes a mark and is done.
+    Mark,
+}
+
+fn refuse(code: ResultCode, text: impl Into<String>) -> Admission {
+    Admission::Refuse(Refusal { code, text: text.into() })
+}
+
+impl Replicated {
+    /// A delivered request: admitted or refused, and the simple ones carried out.
+    pub(crate) fn fold_request(&mut self, at: Time, conf: &Conf, from: NodeId, request: &Request, folded: &mut Folded) {
+        if let Some(known) = self.requests.iter().find(|record| record.id == request.id) {
+            let answer = known.refused.clone().map_or(Answer::Accepted, Answer::Refused);
+            folded.answers.push((request.id.clone(), answer));
+            folded.finished.extend(known.outcome.clone().map(|outcome| (request.id.clone(), outcome)));
+            return;
+        }
+        let admission = self.admit(conf, from, &request.command);
+        let refused = match &admission {
+            Admission::Refuse(refusal) => Some(refusal.clone()),
+            _ => None,
+        };
+        let record = RequestRecord {
+            id: request.id.clone(),
+            command: request.command.clone(),
+            refused: refused.clone(),
+            outcome: None,
+        };
+        self.requests.push(record);
+        let subject = request.command.service().map_or(Subject::Cluster, |name| Subject::Service(name.clone()));
+        let verb = request.command.verb();
+        if let Some(refusal) = refused {
+            let text =
+                format!("Request {verb} by {} was refused: {}. {}", request.origin, refusal.code.text(), refusal.text);
+            folded.fact(at, subject, FactSeverity::Warning, FactKind::RequestRefused, text, None);
+            folded.answers.push((request.id.clone(), Answer::Refused(refusal)));
+            return;
+        }
+        let text = format!("Request {verb} by {} was accepted", request.origin);
+        folded.fact(at, subject, FactSeverity::Info, FactKind::RequestAccepted, text, None);
+        folded.answers.push((request.id.clone(), Answer::Accepted));
+        match admission {
+            Admission::Already(code) => {
+                let owner = request.command.service().and_then(|name| self.owner_name(conf, name));
+                self.finish(&request.id, Outcome { code, owner, text: String::new() }, folded);
+            }
+            Admission::Order => self.place_order(at, from, request, folded),
+            Admission::Mark => self.carry_out_mark(at, conf, request, folded),
+            Admission::Refuse(_) => {}
+        }
+    }
+
+    fn owner_name(&self, conf: &Conf, service: &ServiceName) -> Option<NodeName> {
+        let holder = self.services.get(service)?.holder?;
+        Some(crate::replicated::node_name(conf, holder))
+    }
+
+    fn admit(&self, conf: &Conf, from: NodeId, command: &Command) -> Admission {
+        let Some(service) = command.service() else { return self.admit_cluster_command(conf, command) };
+        let Some(record) = self.services.get(service).filter(|_| conf.service(service).is_some()) else {
+            return refuse(ResultCode::NoService, format!("cluster.conf has no {service}"));
+        };
+        match command {
+            Command::Freeze { .. } | Command::Unfreeze { .. } => return admit_freeze(record),
+            _ if record.frozen => {
+                return refuse(ResultCode::Frozen, "unfreeze it first (clusvcadm -U)");
+            }
+            _ => {}
+        }
+        if let Some(order) = &record.order {
+            let ends_it = matches!(command, Command::Disable { .. } | Command::Stop { .. });
+            if !(ends_it && record.holder.is_none()) {
+                let text = format!(
+                    "{} requested by {} is still under way",
+                    order.request.command.verb(),
+                    order.request.origin
+                );
+                return refuse(ResultCode::Deadlock, text);
+            }
+        }
+        match command {
+            // Typed on a node without naming one, it is that node which tries (rhcs.md §2.3).
+            Command::Enable { on: None, by_domain: false, .. } => {
+                let here = crate::replicated::node_name(conf, from);
+                self.admit_enable(conf, service, record, Some(&here))
+            }
+            Command::Enable { on, .. } => self.admit_enable(conf, service, record, on.as_ref()),
+            Command::Disable { .. } if record.state == ServiceState::Disabled => {
+                Admission::Already(ResultCode::Success)
+            }
+            Command::Disable { .. } => Admission::Order,
+            Command::Stop { .. } => match record.state {
+                ServiceState::Failed => refuse(ResultCode::Failure, "it is failed; disable it instead"),
+                ServiceState::Disabled => Admission::Already(ResultCode::Success),
+                ServiceState::Stopped if record.parked => Admission::Already(ResultCode::Success),
+                _ => Admission::Order,
+            },
+            Command::Restart { .. } => match record.state {
+                ServiceState::Started | ServiceState::Stopped => Admission::Order,
+                _ => refuse(ResultCode::Failure, format!("it is {}, not started", record.state.name())),
+            },
+            Command::Relocate { to, .. } => self.admit_relocate(conf, service, record, to.as_ref()),
+            Command::Migrate { .. } => {
+                refuse(ResultCode::InvalidOperation, "only virtual machines can be migrated; relocate it instead")
+            }
+            Command::Convalesce { .. } if !record.partial => Admission::Already(ResultCode::AlreadyRunning),
+            _ => refuse(ResultCode::InvalidOperation, "this request is not known for services"),
+        }
+    }
+
+    fn admit_enable(&self, conf: &Conf, service: &ServiceName, record: &Record, on: Option<&NodeName>) -> Admission {
+        match record.state {
+            ServiceState::Failed => {
+                let what = record.failure.as_ref().map(|failure| failure.text()).unwrap_or_default();
+                return refuse(ResultCode::Failure, format!("it is failed ({what}); disable it first"));
+            }
+            ServiceState::Started | ServiceState::Starting | ServiceState::Stopping | ServiceState::Recoverable
+                if record.holder.is_some() =>
+            {
+                return Admission::Already(ResultCode::AlreadyRunning);
+            }
+            _ => {}
+        }
+        if self.locked {
+            return refuse(ResultCode::TryAgain, "services are locked; unlock them first (clusvcadm -u)");
+        }
+        match on {
+            Some(name) => self.admit_target(conf, service, record, name),
+            None => Admission::Order,
+        }
+    }
+
+    fn admit_target(&self, conf: &Conf, service: &ServiceName, record: &Record, name: &NodeName) -> Admission {
+        let Some(node) = conf.node(name) else {
+            return refuse(ResultCode::NodeDead, format!("cluster.conf has no node {name}"));
+        };
+        let takers = takers(self);
+        if !takers.contains(&node.id) {
+            return refuse(ResultCode::NodeDead, format!("{name} is not a member that can take services now"));
+        }
+        let allowed = conf
+            .service(service)
+            .is_some_and(|service| level(conf, service, node.id, situation(record, &takers)) > Level::Illegal);
+        if allowed {
+            Admission::Order
+        } else {
+            refuse(ResultCode::Failure, format!("its failover domain is restricted and does not contain {name}"))
+        }
+    }
+
+    fn admit_relocate(&self, conf: &Conf, service: &ServiceName, record: &Record, to: Option<&NodeName>) -> Admission {
+        match record.state {
+            ServiceState::Disabled | ServiceState::Uninitialized => {
+                return refuse(ResultCode::InvalidOperation, "it is disabled; enable it instead");
+            }
+            ServiceState::Failed => return refuse(ResultCode::Failure, "it is failed; disable it first"),
+            _ => {}
+        }
+        if self.locked {
+            return refuse(ResultCode::TryAgain, "services are locked; unlock them first (clusvcadm -u)");
+        }
+        match to {
+            None => Admission::Order,
+            Some(name) => self.admit_target(conf, service, record, name),
+        }
+    }
+
+    fn admit_cluster_command(&self, conf: &Conf, command: &Command) -> Admission {
+        match command {
+            Command::Fence { node } => match conf.node(node) {
+                None => refuse(ResultCode::NodeDead, format!("cluster.conf has no node {node}")),
+                Some(known) if known.methods.is_empty() => refuse(
+                    ResultCode::NotRunnable,
+                    format!("cluster.conf names no fence method for {node}; add one, or use fence_ack_manual"),
+                ),
+                Some(known) if self.members.len() == 1 && self.members.contains_key(&known.id) => {
+                    refuse(ResultCode::InvalidOperation, format!("{node} is the only member and cannot fence itself"))
+                }
+                Some(_) => Admission::Mark,
+            },
+            Command::AcknowledgeFence { node } => match conf.node(node).map(|node| node.id) {
+                Some(id) if self.lost.contains_key(&id) => Admission::Mark,
+                Some(_) => refuse(ResultCode::InvalidOperation, format!("nothing waits for {node} to be fenced")),
+                None => refuse(ResultCode::NodeDead, format!("cluster.conf has no node {node}")),
+            },
+            _ => Admission::Mark,
+        }
+    }
+
+    fn place_order(&mut self, at: Time, from: NodeId, request: &Request, folded: &mut Folded) {
+        let Some(service) = request.command.service() else { return };
+        self.finish_order(service, ResultCode::Failure, None, "another request took its place".into(), folded);
+        let Some(record) = self.services.get_mut(service) else { return };
+        record.order = Some(Order {
+            request: request.clone(),
+            asked_on: from,
+            since: at,
+            owner_before: record.holder,
+            begun: false,
+        });
+        record.parked = false;
+        record.tried.clear();
+        record.prefer = None;
+        record.avoid = None;
+        // A decision on its way was made without the order. While somebody holds the service its epoch stays: the holder's
+        // reports must not be lost.
+        if record.holder.is_none() {
+            record.bump();
+        }
+    }
+
+    fn carry_out_mark(&mut self, at: Time, conf: &Conf, request: &Request, folded: &mut Folded) {
+        let reason = Reason::Requested { verb: request.command.verb().into(), origin: request.origin.clone() };
+        match &request.command {
+            Command::Freeze { service } | Command::Unfreeze { service } => {
+                let frozen = matches!(request.command, Command::Freeze { .. });
+                let Some(record) = self.services.get_mut(service) else { return };
+                record.frozen = frozen;
+                record.bump();
+                self.intents_changed += 1;
+                let kind = if frozen { FactKind::ServiceFrozen } else { FactKind::ServiceUnfrozen };
+                let text = format!("Service {service} is {}", if frozen { "frozen" } else { "no longer frozen" });
+                folded.fact(at, Subject::Service(service.clone()), FactSeverity::Info, kind, text, Some(reason));
+            }
+            Command::Lock | Command::Unlock => {
+                self.locked = matches!(request.command, Command::Lock);
+                self.intents_changed += 1;
+            }
+            Command::Fence { node } => {
+                if let Some(id) = conf.node(node).map(|node| node.id) {
+                    self.mark_victim(id, at);
+                }
+                // Ended when the node is fenced.
+                return;
+            }
+            Command::AcknowledgeFence { node } => {
+                if let Some(id) = conf.node(node).map(|node| node.id) {
+                    self.acknowledge(at, conf, id, &request.origin, folded);
+                }
+            }
+            _ => {}
+        }
+        self.finish(&request.id, Outcome { code: ResultCode::Success, owner: None, text: String::new() }, folded);
+    }
+}
+
+fn admit_freeze(record: &Record) -> Admission {
+    match record.state {
+        ServiceState::Stopped | ServiceState::Started | ServiceState::Disabled if record.order.is_none() => {
+            Admission::Mark
+        }
+        _ => refuse(ResultCode::TryAgain, format!("it is {}; wait until that has ended", record.state.name())),
+    }
+}
+
+impl Record {
+    /// Makes decisions and reports about the state before it outdated.
+    fn bump(&mut self) {
+        self.epoch.0 += 1;
+    }
+}

@@ -1,0 +1,472 @@
+//! The policy of the member that decides: from the shared state, what should happen next, and why. Called after every event
+//! on the coordinator only. It never changes the state: it proposes, and what it proposes comes back as a delivered message
+//! that everybody checks against the law.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::conf::model::{Conf, Node, Recovery, Service};
+use shared::ids::{ConfVersion, Epoch, NodeId, ServiceName, Time};
+use shared::status::{Command, FencedHow, Placement, Reason};
+use shared::text::ServiceState;
+
+use crate::event::LeftReason;
+use crate::message::{AfterStop, Decision};
+use crate::placement::{Load, level, rank, situation, takers};
+use crate::replicated::{Lost, Record, Replicated, node_name};
+
+/// A node whose rgmanager died while its corosync lives gets this long to come back and take over what it runs (design §3.4).
+pub const GRACE_MS: u64 = 10_000;
+
+/// How long the side with fewer services waits before it fences an equal half (design §3.4): longer than a token loss differs
+/// between the sides plus a fence agent's way to its device.
+pub const HEAD_START_MS: u64 = 2_000;
+
+/// A decision that is on its way; the same is not proposed twice meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Flight {
+    Service(ServiceName, Epoch),
+    Fence(NodeId, u32),
+    Node(NodeId),
+    Switch(ConfVersion),
+}
+
+impl Flight {
+    pub(crate) fn of(decision: &Decision) -> Self {
+        match decision {
+            Decision::Start { service, epoch, .. }
+            | Decision::Stop { service, epoch, .. }
+            | Decision::Settle { service, epoch, .. } => Self::Service(service.clone(), *epoch),
+            Decision::Fence { victim, attempt, .. } => Self::Fence(*victim, *attempt),
+            Decision::Unfenceable { victim: node } | Decision::Assume { node, .. } => Self::Node(*node),
+            Decision::Switch { version, .. } => Self::Switch(*version),
+        }
+    }
+}
+
+/// What this member has seen of a loss; differs between members, so only the timing of proposals depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LossSeen {
+    pub(crate) at: Time,
+    pub(crate) reason: LeftReason,
+}
+
+/// What the policy looks at beside the shared state.
+pub(crate) struct Local<'a> {
+    pub(crate) now: Time,
+    pub(crate) losses: &'a BTreeMap<NodeId, LossSeen>,
+    pub(crate) flights: &'a BTreeSet<Flight>,
+    /// Nodes that corosync has in its ring.
+    pub(crate) ring: &'a [NodeId],
+}
+
+/// What should happen.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) decisions: Vec<(Decision, Reason)>,
+    /// When to look again although nothing has happened.
+    pub(crate) wake_at: Option<Time>,
+}
+
+impl Plan {
+    fn wake(&mut self, at: Time) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// Everything that should be decided now.
+pub(crate) fn plan(state: &Replicated, conf: &Conf, local: &Local<'_>) -> Plan {
+    let mut plan = Plan::default();
+    plan_fencing(state, conf, local, &mut plan);
+    plan_switch(state, local, &mut plan);
+    plan_services(state, conf, local, &mut plan);
+    plan
+}
+
+fn plan_switch(state: &Replicated, local: &Local<'_>, plan: &mut Plan) {
+    let Some(offer) = &state.offer else { return };
+    let stored_by_all = state.members.keys().all(|node| offer.stored_by.contains(node));
+    if stored_by_all && !local.flights.contains(&Flight::Switch(offer.conf.version)) {
+        let decision = Decision::Switch { version: offer.conf.version, digest: offer.conf.digest.clone() };
+        plan.decisions.push((decision, Reason::ConfChanged { version: offer.conf.version }));
+    }
+}
+
+// Fencing.
+
+fn plan_fencing(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut Plan) {
+    for (&id, lost) in &state.lost {
+        let flights = [Flight::Node(id), Flight::Fence(id, lost.attempt + 1)];
+        if lost.running.is_some() || flights.iter().any(|flight| local.flights.contains(flight)) {
+            continue;
+        }
+        let node = conf.node_by_id(id);
+        let methods = node.map_or(0, |node| node.methods.len());
+        if let Some(how) = assumed(state, conf, lost, methods) {
+            plan.decisions.push((Decision::Assume { node: id, how }, Reason::NodeLost { node: node_name(conf, id) }));
+            continue;
+        }
+        let reason = Reason::NodeLost { node: node_name(conf, id) };
+        match due(state, conf, local, id, lost, methods) {
+            None => {}
+            Some(at) if at > local.now => plan.wake(at),
+            Some(_) if methods == 0 => {
+                if !lost.unfenceable {
+                    plan.decisions.push((Decision::Unfenceable { victim: id }, reason));
+                }
+            }
+            Some(_) => {
+                if let Some(decision) = next_attempt(state, id, lost, methods) {
+                    plan.decisions.push((decision, reason));
+                }
+            }
+        }
+    }
+}
+
+/// `clean_start` and `skip_undefined` apply to nodes absent at the founding only (rhcs.md §9.1).
+fn assumed(state: &Replicated, conf: &Conf, lost: &Lost, methods: usize) -> Option<FencedHow> {
+    let _ = state;
+    let daemon = &conf.fence_daemon;
+    let skip = lost.startup && !lost.victim && (daemon.clean_start || (daemon.skip_undefined && methods == 0));
+    skip.then_some(FencedHow::Assumed)
+}
+
+/// When the next attempt on a lost node is due; `None`: never by itself.
+fn due(state: &Replicated, conf: &Conf, local: &Local<'_>, id: NodeId, lost: &Lost, methods: usize) -> Option<Time> {
+    if lost.unfenceable {
+        return (methods > 0).then_some(local.now);
+    }
+    if let Some(last) = &lost.last {
+        let sweep = methods.max(1) * fencers(state, id).len().max(1);
+        let pause = lost.attempt as usize % sweep == 0 && lost.conf_version == state.conf.version;
+        let pause_ms = if pause { conf.fence_daemon.override_time_s * 1000 } else { 0 };
+        return Some(last.at.plus_ms(pause_ms));
+    }
+    if lost.victim {
+        return Some(local.now);
+    }
+    if lost.startup {
+        let delay_s = conf.fence_daemon.post_join_delay_s?;
+        return Some(state.formed_at.plus_ms(delay_s * 1000));
+    }
+    let seen = local.losses.get(&id).copied().unwrap_or(LossSeen { at: local.now, reason: LeftReason::NodeDown });
+    let daemon_only = seen.reason != LeftReason::NodeDown && local.ring.contains(&id);
+    let delay_ms = if daemon_only {
+        GRACE_MS
+    } else {
+        (conf.fence_daemon.post_fail_delay_s * 1000).max(head_start_ms(state, conf))
+    };
+    Some(seen.at.plus_ms(delay_ms))
+}
+
+/// Members that may carry out the fencing of `victim`, the coordinator first.
+fn fencers(state: &Replicated, victim: NodeId) -> Vec<NodeId> {
+    state.state_holders().filter(|&node| node != victim).collect()
+}
+
+/// Methods in document order by one member, then by the next (design §3.4).
+fn next_attempt(state: &Replicated, victim: NodeId, lost: &Lost, methods: usize) -> Option<Decision> {
+    let fencers = fencers(state, victim);
+    let made = lost.attempt as usize;
+    let by = *fencers.get((made / methods) % fencers.len().max(1))?;
+    let method = u32::try_from(made % methods).ok()?;
+    Some(Decision::Fence { victim, by, method, attempt: lost.attempt + 1 })
+}
+
+/// Two equal halves must not shoot each other at once: the half that holds fewer services, or with equal numbers the one
+/// without the lowest node id, waits. An administrator's own `delay` on a fence device switches this off.
+fn head_start_ms(state: &Replicated, conf: &Conf) -> u64 {
+    let gone: Vec<NodeId> = state.lost.iter().filter(|(_, lost)| !lost.startup).map(|(&id, _)| id).collect();
+    let here: Vec<NodeId> = state.members.keys().copied().collect();
+    let votes =
+        |nodes: &[NodeId]| -> u32 { nodes.iter().filter_map(|&id| conf.node_by_id(id)).map(|node| node.votes).sum() };
+    let services = |nodes: &[NodeId]| {
+        state.services.values().filter(|record| record.holder.is_some_and(|holder| nodes.contains(&holder))).count()
+    };
+    let delay_configured = conf.nodes.iter().any(has_delay);
+    if gone.is_empty() || votes(&gone) != votes(&here) || delay_configured {
+        return 0;
+    }
+    let waits = match services(&here).cmp(&services(&gone)) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Greater => false,
+        std::cmp::Ordering::Equal => here.iter().min() > gone.iter().min(),
+    };
+    if waits { HEAD_START_MS } else { 0 }
+}
+
+fn has_delay(node: &Node) -> bool {
+    node.methods
+        .iter()
+        .flat_map(|method| &method.devices)
+        .any(|device| device.arguments.iter().any(|(name, value)| name == "delay" && value != "0"))
+}
+
+// Services.
+
+fn plan_services(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut Plan) {
+    let takers = takers(state);
+    let mut load = Load::of(state, conf);
+    for (name, record) in &state.services {
+        if local.flights.contains(&Flight::Service(name.clone(), record.epoch)) {
+            continue;
+        }
+        let view = ServiceView { state, conf, name, record, service: conf.service(name), takers: &takers };
+        if let Some((decision, reason)) = view.decide(&load, local.now) {
+            if let Decision::Start { on, .. } = &decision {
+                load.add(conf, *on, name);
+            }
+            plan.decisions.push((decision, reason));
+        }
+    }
+}
+
+/// Why a service that should start does not; the first obstacle in the order in which they are asked.
+pub(crate) fn obstacle(state: &Replicated, conf: &Conf, name: &ServiceName, record: &Record) -> Option<Reason> {
+    if record.frozen {
+        return Some(Reason::Frozen);
+    }
+    if state.locked {
+        return Some(Reason::Locked);
+    }
+    if !state.lost.is_empty() {
+        return Some(Reason::FencingPending { nodes: state.lost.keys().map(|&id| node_name(conf, id)).collect() });
+    }
+    let claimant = state.members.iter().find(|(_, member)| member.claims.contains_key(name));
+    if let Some((&node, _)) = claimant {
+        return Some(Reason::ClaimedBy { node: node_name(conf, node) });
+    }
+    let needs = conf.service(name).and_then(|service| service.depend.as_ref())?;
+    let there = state.services.get(needs).is_some_and(|other| other.state == ServiceState::Started);
+    (!there).then(|| Reason::DependencyMissing { service: needs.clone() })
+}
+
+struct ServiceView<'a> {
+    state: &'a Replicated,
+    conf: &'a Conf,
+    name: &'a ServiceName,
+    record: &'a Record,
+    /// `None`: removed from the configuration.
+    service: Option<&'a Service>,
+    takers: &'a [NodeId],
+}
+
+impl ServiceView<'_> {
+    fn decide(&self, load: &Load, now: Time) -> Option<(Decision, Reason)> {
+        match self.record.state {
+            ServiceState::Started => self.decide_started(load),
+            ServiceState::Stopped | ServiceState::Recovering | ServiceState::Disabled => self.decide_unheld(load, now),
+            ServiceState::Failed => self.decide_failed(),
+            // The holder is at work; its report comes.
+            ServiceState::Starting
+            | ServiceState::Stopping
+            | ServiceState::Recoverable
+            | ServiceState::Migrating
+            | ServiceState::Uninitialized
+            | ServiceState::Checking => None,
+        }
+    }
+
+    fn stop(&self, after: AfterStop, reason: Reason) -> Option<(Decision, Reason)> {
+        Some((Decision::Stop { service: self.name.clone(), epoch: self.record.epoch, after }, reason))
+    }
+
+    fn settle(&self, state: ServiceState, reason: Reason) -> Option<(Decision, Reason)> {
+        Some((Decision::Settle { service: self.name.clone(), epoch: self.record.epoch, state }, reason))
+    }
+
+    fn requested(&self) -> Option<Reason> {
+        let order = self.record.order.as_ref()?;
+        Some(Reason::Requested { verb: order.request.command.verb().into(), origin: order.request.origin.clone() })
+    }
+
+    fn decide_started(&self, load: &Load) -> Option<(Decision, Reason)> {
+        let holder = self.record.holder?;
+        // Only a live member can be told to stop something; a lost one is fenced first.
+        let member = self.state.members.get(&holder)?;
+        let Some(service) = self.service else { return self.stop(AfterStop::Removed, Reason::Removed) };
+        if self.record.frozen {
+            return None;
+        }
+        if let Some(reason) = self.requested() {
+            return self.stop(self.after_order(holder)?, reason);
+        }
+        if member.leaving {
+            let node = node_name(self.conf, holder);
+            return self.stop(AfterStop::Relocate { to: None }, Reason::OwnerLeft { node });
+        }
+        let better = self.better_newcomer(service, holder, load)?;
+        let node = node_name(self.conf, better);
+        self.stop(AfterStop::Relocate { to: Some(better) }, Reason::BetterNode { node })
+    }
+
+    fn after_order(&self, holder: NodeId) -> Option<AfterStop> {
+        let order = self.record.order.as_ref().filter(|order| !order.begun)?;
+        match &order.request.command {
+            Command::Disable { .. } => Some(AfterStop::Disabled),
+            Command::Stop { .. } => Some(AfterStop::Stopped),
+            Command::Restart { .. } => Some(AfterStop::Restart { on: holder }),
+            Command::Relocate { to, .. } => {
+                let to = to.as_ref().and_then(|name| self.conf.node(name)).map(|node| node.id);
+                // Relocating to the node that has it already stops and starts it in place (rhcs.md §2.3).
+                Some(if to == Some(holder) { AfterStop::Restart { on: holder } } else { AfterStop::Relocate { to } })
+            }
+            _ => None,
+        }
+    }
+
+    /// A node that joined after the service was placed and that its domain wants strictly more (rhcs.md §4.3).
+    fn better_newcomer(&self, service: &Service, holder: NodeId, load: &Load) -> Option<NodeId> {
+        if obstacle(self.state, self.conf, self.name, self.record).is_some() {
+            return None;
+        }
+        let situation = situation(self.record, self.takers);
+        let here = level(self.conf, service, holder, situation);
+        let newcomer =
+            |id: &NodeId| self.state.members.get(id).is_some_and(|member| member.joined > self.record.joins_seen);
+        rank(self.conf, service, self.record, self.takers, load)
+            .into_iter()
+            .map(|(node, _)| node)
+            .find(|node| newcomer(node) && level(self.conf, service, *node, situation) > here)
+    }
+
+    fn decide_failed(&self) -> Option<(Decision, Reason)> {
+        let order = self.record.order.as_ref().filter(|order| order.wants_down() && !order.begun)?;
+        let holder = self.record.holder?;
+        if !self.state.members.contains_key(&holder) || !matches!(order.request.command, Command::Disable { .. }) {
+            return None;
+        }
+        self.stop(AfterStop::Disabled, self.requested()?)
+    }
+
+    fn decide_unheld(&self, load: &Load, now: Time) -> Option<(Decision, Reason)> {
+        let service = self.service?;
+        if self.record.frozen {
+            return None;
+        }
+        let order = self.record.order.as_ref();
+        if let Some(order) = order.filter(|order| order.wants_down()) {
+            let disable = matches!(order.request.command, Command::Disable { .. });
+            let state = if disable { ServiceState::Disabled } else { ServiceState::Stopped };
+            return self.settle(state, self.requested()?);
+        }
+        match self.record.state {
+            ServiceState::Disabled if order.is_none() => return None,
+            ServiceState::Stopped if order.is_none() => {
+                if !service.autostart && !self.record.enabled_by_hand && self.record.last_transition.is_none() {
+                    return self.settle(ServiceState::Disabled, Reason::NoAutostart);
+                }
+                if self.record.parked {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        if let Some(settled) = self.give_up_by_policy(service, now) {
+            return Some(settled);
+        }
+        if obstacle(self.state, self.conf, self.name, self.record).is_some() {
+            return None;
+        }
+        self.place(service, load, now)
+    }
+
+    /// Recovery policies that end in `disabled` (rhcs.md §3.4).
+    fn give_up_by_policy(&self, service: &Service, now: Time) -> Option<(Decision, Reason)> {
+        if self.record.state != ServiceState::Recovering || !self.record.check_failed {
+            return None;
+        }
+        match service.recovery {
+            Recovery::Disable => {
+                self.settle(ServiceState::Disabled, Reason::RecoveryPolicy { policy: service.recovery })
+            }
+            Recovery::RestartDisable if !self.restarts_left(service, now) => {
+                self.settle(ServiceState::Disabled, Reason::RestartsUsedUp { max: service.max_restarts })
+            }
+            _ => None,
+        }
+    }
+
+    fn restarts_left(&self, service: &Service, now: Time) -> bool {
+        let counted = self
+            .record
+            .restart_times
+            .iter()
+            .filter(|at| service.restart_expire_ms == 0 || now.since_ms(**at) < service.restart_expire_ms)
+            .count();
+        service.max_restarts == 0 || counted < service.max_restarts as usize
+    }
+
+    /// Picks the node, or gives up until something changes.
+    fn place(&self, service: &Service, load: &Load, now: Time) -> Option<(Decision, Reason)> {
+        let mut ranked = rank(self.conf, service, self.record, self.takers, load);
+        ranked.retain(|(node, _)| !self.record.tried.contains(node));
+        let because = self.requested().unwrap_or_else(|| self.cause());
+        let Some((node, placement)) = self.choose(service, &ranked, now) else {
+            let waits_quietly = self.record.state == ServiceState::Stopped && self.record.order.is_none();
+            if waits_quietly {
+                return None;
+            }
+            let reason = if self.record.tried.is_empty() {
+                Reason::NoNodeAllowed
+            } else {
+                Reason::NoNodeLeft { tried: self.record.tried.iter().map(|&id| node_name(self.conf, id)).collect() }
+            };
+            return self.settle(ServiceState::Stopped, reason);
+        };
+        let reason = Reason::Placed { node: node_name(self.conf, node), because: Box::new(because), placement };
+        let decision = Decision::Start { service: self.name.clone(), epoch: self.record.epoch, on: node };
+        Some((decision, reason))
+    }
+
+    fn cause(&self) -> Reason {
+        match self.record.state {
+            ServiceState::Stopped => Reason::Autostart,
+            _ => self.record.reason.clone(),
+        }
+    }
+
+    fn choose(&self, service: &Service, ranked: &[(NodeId, Placement)], now: Time) -> Option<(NodeId, Placement)> {
+        let candidate = |node: NodeId| ranked.iter().any(|(id, _)| *id == node);
+        if let Some(node) = self.wanted_node().filter(|&node| candidate(node)) {
+            return Some((node, Placement::Requested));
+        }
+        let mut avoid = self.record.avoid;
+        if self.record.check_failed {
+            let here = self.record.last_owner.filter(|&node| candidate(node));
+            let in_place = matches!(service.recovery, Recovery::Restart | Recovery::RestartDisable)
+                && self.restarts_left(service, now);
+            match here {
+                Some(node) if in_place => return Some((node, Placement::SameNode)),
+                _ => avoid = avoid.or(self.record.last_owner),
+            }
+        }
+        let elsewhere: Vec<_> = ranked.iter().filter(|(node, _)| Some(*node) != avoid).collect();
+        match elsewhere[..] {
+            [] => ranked.first().copied(),
+            [(node, _)] => Some((*node, Placement::OnlyNode)),
+            [first, ..] => Some(*first),
+        }
+    }
+
+    /// The node an operator or an earlier decision named.
+    fn wanted_node(&self) -> Option<NodeId> {
+        if let Some(node) = self.record.prefer {
+            return Some(node);
+        }
+        let order = self.record.order.as_ref()?;
+        match &order.request.command {
+            Command::Enable { on: Some(name), .. } | Command::Relocate { to: Some(name), .. } => {
+                self.conf.node(name).map(|node| node.id)
+            }
+            Command::Enable { on: None, by_domain: false, .. } => Some(order.asked_on),
+            Command::Restart { .. } => self.record.last_owner,
+            _ => None,
+        }
+    }
+}
+
+/// Whether any member may run the service now.
+pub(crate) fn has_place(state: &Replicated, conf: &Conf, service: &Service, record: &Record) -> bool {
+    !rank(conf, service, record, &takers(state), &Load::of(state, conf)).is_empty()
+}

@@ -1,0 +1,1044 @@
+//! The engine itself: takes an event, updates what it knows, lets the rooms act, and hands out what is to be done.
+//!
+//! Order inside one `handle`: the event is taken in (state, view, quorum), then the holder follows the state, then the
+//! coordinator (if it is this node) decides. Everything goes out as one list of actions, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use shared::conf::finding::{Finding, Place, Severity};
+use shared::conf::model::Conf;
+use shared::ids::{BootId, ConfDigest, ConfVersion, NodeId, NodeName, RequestId, Time};
+use shared::socket::PutConf;
+use shared::status::{Answer, Command, Fact, FactKind, FactSeverity, Outcome, Refusal, Request, Subject};
+use shared::text::ResultCode;
+
+use crate::coordinator::{self, Flight, LossSeen};
+use crate::event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId};
+use crate::holder::{Holder, QuorumHere, Said};
+use crate::law::{LawCheck, Proposal};
+use crate::message::{
+    ConfText, Decide, FenceReport, Hello, Incarnation, Intents, Message, PROTOCOL, Report, StateTag, ViewTag,
+};
+use crate::replicated::{Folded, Replicated, node_name};
+use crate::view::Fnv;
+
+/// A member without state says hello again after this long: its snapshot may have been lost with the member that owed it.
+pub const HELLO_AGAIN_MS: u64 = 2_000;
+
+/// The founding does not wait longer than this for a group member that says nothing.
+pub const SILENT_FOUNDER_MS: u64 = 5_000;
+
+/// A decision that came back unlawful is not proposed again before this: policy and law disagree, which must not flood the group.
+pub const HELD_BACK_MS: u64 = 1_000;
+
+/// At most this many messages are kept for replay while a snapshot is awaited; beyond it the hello is repeated.
+const BUFFER_MAX: usize = 10_000;
+
+/// How far this node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing has happened yet.
+    New,
+    /// The agents are being asked what runs here.
+    Probing,
+    /// In the group or on the way into it.
+    InGroup,
+    /// corosync is gone: everything is being stopped.
+    Cut,
+    /// `Action::Exit` has been given out.
+    Ended,
+}
+
+/// The last word of the quorum service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct QuorumSaid {
+    pub(crate) ring_seq: u64,
+    pub(crate) quorate: bool,
+    pub(crate) votes: Option<u32>,
+    pub(crate) votes_expected: Option<u32>,
+}
+
+/// The totem ring under the group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Ring {
+    pub(crate) seq: u64,
+    pub(crate) members: Vec<NodeId>,
+    /// A membership change was announced whose ring is not known yet.
+    pub(crate) stale: bool,
+}
+
+/// The shared state with the configuration compiled from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined {
+    pub(crate) state: Replicated,
+    pub(crate) conf: Arc<Conf>,
+}
+
+/// The deterministic core of one node.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) law: LawCheck,
+    pub(crate) stage: Stage,
+    pub(crate) me: NodeId,
+    incarnation: Incarnation,
+    boot: BootId,
+    /// The configuration on this node's disk; the one in force is in the state.
+    disk: Option<ConfText>,
+    pub(crate) disk_conf: Option<Arc<Conf>>,
+    intents: Option<Intents>,
+    pub(crate) view: Vec<GroupMember>,
+    view_tag: ViewTag,
+    pub(crate) ring: Ring,
+    pub(crate) quorum: Option<QuorumSaid>,
+    was_quorate: bool,
+    pub(crate) joined: Option<Joined>,
+    /// Hellos delivered in the current view.
+    hellos: BTreeMap<NodeId, Hello>,
+    nonce: u64,
+    hello_at: Option<Time>,
+    view_at: Time,
+    found_sent: bool,
+    /// Delivered since this node's own hello, while it waits for the snapshot.
+    buffer: Vec<(NodeId, Message)>,
+    own_hello_seen: bool,
+    pub(crate) holder: Holder,
+    pub(crate) losses: BTreeMap<NodeId, LossSeen>,
+    flights: BTreeSet<Flight>,
+    held_back: BTreeMap<Flight, Time>,
+    fences: BTreeMap<FenceId, bool>,
+    offers: BTreeMap<OfferId, ConfText>,
+    storing: Option<ConfText>,
+    ready_said: Option<bool>,
+    pub(crate) leaving: bool,
+    leave_said: bool,
+    goodbye_said: bool,
+    unanswered: BTreeMap<RequestId, Request>,
+    /// What the status looked like when `StatusChanged` was last given out.
+    dirty: bool,
+    coordinator_before: Option<NodeId>,
+    quorate_before: Option<bool>,
+}
+
+/// What one `handle` gives out.
+#[derive(Debug, Default)]
+struct Out {
+    actions: Vec<Action>,
+}
+
+impl Out {
+    fn multicast(&mut self, message: Message) {
+        self.actions.push(Action::Multicast(Box::new(message)));
+    }
+}
+
+impl Engine {
+    /// An engine that knows nothing yet. `law` is `law::check` in the product.
+    pub fn new(law: LawCheck) -> Self {
+        Self {
+            law,
+            stage: Stage::New,
+            me: NodeId(0),
+            incarnation: Incarnation(0),
+            boot: BootId::default(),
+            disk: None,
+            disk_conf: None,
+            intents: None,
+            view: Vec::new(),
+            view_tag: ViewTag(0),
+            ring: Ring::default(),
+            quorum: None,
+            was_quorate: false,
+            joined: None,
+            hellos: BTreeMap::new(),
+            nonce: 0,
+            hello_at: None,
+            view_at: Time(0),
+            found_sent: false,
+            buffer: Vec::new(),
+            own_hello_seen: false,
+            holder: Holder::default(),
+            losses: BTreeMap::new(),
+            flights: BTreeSet::new(),
+            held_back: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            storing: None,
+            ready_said: None,
+            leaving: false,
+            leave_said: false,
+            goodbye_said: false,
+            unanswered: BTreeMap::new(),
+            dirty: false,
+            coordinator_before: None,
+            quorate_before: None,
+        }
+    }
+
+    /// Takes in one event and says what is to be done, in this order.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        let mut out = Out::default();
+        if self.stage != Stage::Ended {
+            self.take_in(now, event, &mut out);
+            self.react(now, &mut out);
+        }
+        if std::mem::take(&mut self.dirty) {
+            out.actions.push(Action::StatusChanged);
+        }
+        out.actions
+    }
+
+    /// When `Event::TimePassed` is wanted, if nothing else happens before.
+    pub fn next_timeout(&self, now: Time) -> Option<Time> {
+        let plan_wake = self.plan(now).and_then(|plan| plan.wake_at);
+        let held_back = self.held_back.values().min().copied();
+        let silent = (self.joined.is_none() && !self.view.is_empty() && !self.found_sent)
+            .then(|| self.view_at.plus_ms(SILENT_FOUNDER_MS))
+            .filter(|at| *at > now);
+        [plan_wake, held_back, self.holder.next_check(), self.hello_at, silent].into_iter().flatten().min()
+    }
+
+    /// The replicated state, for tests and the simulator.
+    pub fn replicated(&self) -> Option<&Replicated> {
+        self.joined.as_ref().map(|joined| &joined.state)
+    }
+
+    /// Whether this node's own corosync is quorate, for the very membership the engine works with.
+    pub fn is_quorate(&self) -> bool {
+        self.quorum_here() == QuorumHere::Yes
+    }
+
+    /// The outcome of a request, if it has ended and is remembered.
+    pub fn outcome(&self, id: &RequestId) -> Option<&Outcome> {
+        let state = self.replicated()?;
+        state.requests.iter().find(|record| &record.id == id)?.outcome.as_ref()
+    }
+
+    pub(crate) fn quorum_here(&self) -> QuorumHere {
+        match &self.quorum {
+            Some(said) if !self.ring.stale && said.ring_seq == self.ring.seq => {
+                if said.quorate {
+                    QuorumHere::Yes
+                } else {
+                    QuorumHere::No
+                }
+            }
+            _ => QuorumHere::Unknown,
+        }
+    }
+
+    pub(crate) fn conf(&self) -> Option<&Arc<Conf>> {
+        self.joined.as_ref().map(|joined| &joined.conf).or(self.disk_conf.as_ref())
+    }
+
+    pub(crate) fn name_of(&self, id: NodeId) -> NodeName {
+        self.conf().map_or_else(|| NodeName(format!("node id {id}")), |conf| node_name(conf, id))
+    }
+
+    // Taking in.
+
+    fn take_in(&mut self, now: Time, event: Event, out: &mut Out) {
+        match event {
+            Event::Booted { node, incarnation, boot, conf, intents } => {
+                self.handle_booted(node, incarnation, boot, conf, intents, out);
+            }
+            Event::MembershipChanged { members, left, joined } => {
+                self.handle_membership(now, members, &left, &joined, out);
+            }
+            Event::RingChanged { ring_seq, members } => {
+                self.ring = Ring { seq: ring_seq, members, stale: false };
+                self.dirty = true;
+            }
+            Event::QuorumChanged { ring_seq, quorate, votes, votes_expected, members: _ } => {
+                self.quorum = Some(QuorumSaid { ring_seq, quorate, votes, votes_expected });
+                self.dirty = true;
+            }
+            Event::Delivered { from, message } => self.handle_delivered(now, from, *message, out),
+            Event::RunFinished { id, code, output } => {
+                let name = self.name_of(self.me);
+                let mut said = Vec::new();
+                self.holder.handle_run_finished(now, &name, id, code, &output, &mut said);
+                self.say(now, said, out);
+            }
+            Event::FenceFinished { id, succeeded, devices } => {
+                if self.fences.remove(&id).is_some() {
+                    let witnessed_gone = !self.ring.stale && !self.ring.members.contains(&id.victim);
+                    out.multicast(Message::FenceReport(Box::new(FenceReport {
+                        at: now,
+                        victim: id.victim,
+                        attempt: id.attempt,
+                        succeeded,
+                        devices,
+                        witnessed_gone,
+                    })));
+                }
+            }
+            Event::RequestReceived { request } => self.handle_request(now, request, out),
+            Event::ConfOffered { offer, text, origin } => self.handle_offer(now, offer, text, origin, out),
+            Event::ConfStored { version, digest, stored } => self.handle_stored(version, digest, stored, out),
+            Event::Noticed { service, resource } => self.holder.handle_noticed(now, &service, &resource),
+            Event::LeaveRequested => self.leaving = true,
+            Event::TimePassed => {}
+            Event::CorosyncLost => self.handle_corosync_lost(now, out),
+        }
+    }
+
+    fn handle_booted(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        boot: BootId,
+        conf: ConfText,
+        intents: Option<Intents>,
+        out: &mut Out,
+    ) {
+        let loaded = shared::conf::load(&conf.text);
+        let Some(compiled) = loaded.conf else {
+            self.stage = Stage::Ended;
+            out.actions.push(Action::Exit { reason: ExitReason::ConfUnusable { findings: loaded.findings } });
+            return;
+        };
+        self.me = node;
+        self.incarnation = incarnation;
+        self.boot = boot;
+        self.disk = Some(conf);
+        self.intents = intents;
+        self.stage = Stage::Probing;
+        self.dirty = true;
+        self.holder.probe(&compiled, &mut out.actions);
+        self.disk_conf = Some(Arc::new(compiled));
+    }
+
+    fn handle_membership(
+        &mut self,
+        now: Time,
+        members: Vec<GroupMember>,
+        left: &[(GroupMember, LeftReason)],
+        joined: &[GroupMember],
+        out: &mut Out,
+    ) {
+        self.was_quorate = self.is_quorate();
+        let ring_moves = left.iter().any(|(_, reason)| *reason == LeftReason::NodeDown);
+        self.ring.stale |= ring_moves;
+        self.view_tag = tag_view(&members);
+        self.view = members;
+        self.view_at = now;
+        self.dirty = true;
+        self.hellos.clear();
+        self.flights.clear();
+        self.held_back.clear();
+        self.found_sent = false;
+        self.buffer.clear();
+        self.own_hello_seen = false;
+        for (member, reason) in left {
+            self.losses.insert(member.node, LossSeen { at: now, reason: *reason });
+        }
+        for member in joined {
+            self.losses.remove(&member.node);
+        }
+        let gone: Vec<NodeId> = left
+            .iter()
+            .map(|(member, _)| member.node)
+            .filter(|node| !self.view.iter().any(|member| member.node == *node))
+            .collect();
+        if self.view.iter().all(|member| member.node != self.me) {
+            return;
+        }
+        let view_tag = self.view_tag;
+        self.fold(out, |state, conf, folded| {
+            state.fold_membership(now, conf, view_tag, &gone, folded);
+        });
+        if !joined.is_empty() || self.joined.is_none() {
+            self.say_hello(now, out);
+        }
+    }
+
+    /// Changes the shared state by one of its own functions and tells what that means outside.
+    fn fold(&mut self, out: &mut Out, change: impl FnOnce(&mut Replicated, &Conf, &mut Folded)) {
+        let Some(joined) = &mut self.joined else { return };
+        let mut folded = Folded::default();
+        let intents_before = joined.state.intents_changed;
+        let conf = Arc::clone(&joined.conf);
+        change(&mut joined.state, &conf, &mut folded);
+        self.dirty = true;
+        if folded.switched {
+            self.bring_conf_into_force(out);
+        }
+        self.give_out(folded, out);
+        if let Some(joined) = &self.joined
+            && joined.state.intents_changed != intents_before
+        {
+            out.actions.push(Action::SaveIntents(joined.state.intents()));
+        }
+    }
+
+    fn give_out(&mut self, folded: Folded, out: &mut Out) {
+        out.actions.extend(folded.facts.into_iter().map(Action::Publish));
+        for (id, answer) in folded.answers {
+            if self.unanswered.remove(&id).is_some() {
+                out.actions.push(Action::Answer { id, answer });
+            }
+        }
+        out.actions.extend(folded.finished.into_iter().map(|(id, outcome)| Action::Finish { id, outcome }));
+        if let Some((conf, why)) = folded.offer_dropped {
+            self.answer_offer(&conf, Some(why), out);
+        }
+    }
+
+    /// The configuration of the state has just changed: compile it and bring services and disk in line.
+    fn bring_conf_into_force(&mut self, out: &mut Out) {
+        let Some(joined) = &mut self.joined else { return };
+        let Some(conf) = shared::conf::load(&joined.state.conf.text).conf else { return };
+        joined.conf = Arc::new(conf);
+        joined.state.fold_conf_in_force(&joined.conf);
+        let conf = joined.state.conf.clone();
+        let reload_corosync = joined.state.coordinator() == Some(self.me);
+        self.disk = Some(conf.clone());
+        self.disk_conf = Some(Arc::clone(&joined.conf));
+        self.storing = None;
+        self.answer_offer(&conf, None, out);
+        out.actions.push(Action::SwitchConf { conf, reload_corosync });
+    }
+
+    fn answer_offer(&mut self, conf: &ConfText, dropped: Option<String>, out: &mut Out) {
+        let waiting: Vec<OfferId> =
+            self.offers.iter().filter(|(_, offered)| offered.digest == conf.digest).map(|(id, _)| *id).collect();
+        for offer in waiting {
+            self.offers.remove(&offer);
+            let result = match &dropped {
+                None => PutConf::Accepted { version: conf.version, digest: conf.digest.clone() },
+                Some(why) => refused_conf("not-stored", format!("version {} was not taken: {why}", conf.version)),
+            };
+            out.actions.push(Action::AnswerConf { offer, result });
+        }
+    }
+
+    fn say_hello(&mut self, now: Time, out: &mut Out) {
+        if self.stage != Stage::InGroup || self.goodbye_said {
+            return;
+        }
+        self.nonce += 1;
+        self.hello_at = self.joined.is_none().then(|| now.plus_ms(HELLO_AGAIN_MS));
+        let stateless = self.joined.is_none();
+        let state = self.joined.as_ref().map(|joined| StateTag {
+            branch: joined.state.branch,
+            history: joined.state.history,
+            was_quorate: self.was_quorate,
+            decided: joined.state.decided,
+            lowest: joined.state.state_holders().next().unwrap_or(self.me),
+        });
+        out.multicast(Message::Hello(Box::new(Hello {
+            nonce: self.nonce,
+            at: now,
+            view: self.view_tag,
+            incarnation: self.incarnation,
+            boot: self.boot.clone(),
+            protocol: PROTOCOL,
+            state,
+            claims: self.holder.claims(),
+            conf: if stateless { self.disk.clone() } else { None },
+            intents: if stateless { self.intents.clone() } else { None },
+        })));
+    }
+
+    // Delivered messages.
+
+    fn handle_delivered(&mut self, now: Time, from: NodeId, message: Message, out: &mut Out) {
+        if self.stage == Stage::Cut {
+            return;
+        }
+        if self.joined.is_some() {
+            self.handle_as_holder_of_state(now, from, message, out);
+        } else {
+            self.handle_without_state(now, from, message, out);
+        }
+    }
+
+    fn handle_without_state(&mut self, now: Time, from: NodeId, message: Message, out: &mut Out) {
+        match message {
+            Message::Hello(hello) => {
+                if hello.view != self.view_tag {
+                    return;
+                }
+                if from == self.me && hello.nonce == self.nonce {
+                    self.own_hello_seen = true;
+                    self.buffer.clear();
+                } else if self.own_hello_seen {
+                    self.keep(from, Message::Hello(hello.clone()));
+                }
+                self.hellos.insert(from, *hello);
+            }
+            Message::Found { at, view, members } => self.handle_found(at, view, &members, out),
+            Message::Snapshot { to, nonce, view: _, state } => {
+                if to == self.me && nonce == self.nonce && self.own_hello_seen {
+                    self.install(now, *state, out);
+                }
+            }
+            Message::Goodbye { incarnation } if from == self.me && incarnation == self.incarnation => {
+                self.go(out);
+            }
+            other => {
+                if self.own_hello_seen {
+                    self.keep(from, other);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, from: NodeId, message: Message) {
+        if self.buffer.len() >= BUFFER_MAX {
+            self.own_hello_seen = false;
+            self.buffer.clear();
+            return;
+        }
+        self.buffer.push((from, message));
+    }
+
+    /// The founding: every member named in it builds the same state from the same hellos.
+    fn handle_found(&mut self, at: Time, view: ViewTag, members: &BTreeMap<NodeId, u64>, out: &mut Out) {
+        let complete = members.iter().all(|(node, nonce)| self.hellos.get(node).is_some_and(|h| h.nonce == *nonce));
+        let fresh = self.hellos.values().all(|hello| hello.state.is_none());
+        if view != self.view_tag || !complete || !fresh || !members.contains_key(&self.me) {
+            return;
+        }
+        let hellos: BTreeMap<NodeId, Hello> =
+            self.hellos.iter().filter(|(id, _)| members.contains_key(id)).map(|(&id, h)| (id, h.clone())).collect();
+        let newest = hellos.values().filter_map(|hello| hello.conf.as_ref()).max_by_key(|c| (c.version, &c.digest));
+        let Some(conf_text) = newest.cloned() else { return };
+        let Some(conf) = shared::conf::load(&conf_text.text).conf else { return };
+        let mut folded = Folded::default();
+        let state = Replicated::found(at, &conf, conf_text, view, &hellos, &mut folded);
+        self.enter_state(state, conf, out);
+        self.give_out(folded, out);
+    }
+
+    fn install(&mut self, now: Time, state: Replicated, out: &mut Out) {
+        let Some(conf) = shared::conf::load(&state.conf.text).conf else { return };
+        if !state.members.contains_key(&self.me) {
+            return;
+        }
+        self.enter_state(state, conf, out);
+        for (from, message) in std::mem::take(&mut self.buffer) {
+            self.handle_delivered(now, from, message, out);
+        }
+    }
+
+    fn enter_state(&mut self, state: Replicated, conf: Conf, out: &mut Out) {
+        self.hello_at = None;
+        self.ready_said = None;
+        self.dirty = true;
+        if self.disk.as_ref().is_none_or(|disk| disk.digest != state.conf.digest) {
+            out.actions.push(Action::StoreConf { conf: state.conf.clone() });
+            out.actions.push(Action::SwitchConf { conf: state.conf.clone(), reload_corosync: false });
+        }
+        out.actions.push(Action::SaveIntents(state.intents()));
+        self.disk = Some(state.conf.clone());
+        let conf = Arc::new(conf);
+        self.disk_conf = Some(Arc::clone(&conf));
+        self.joined = Some(Joined { state, conf });
+    }
+
+    fn handle_as_holder_of_state(&mut self, now: Time, from: NodeId, message: Message, out: &mut Out) {
+        match message {
+            Message::Hello(hello) => self.handle_hello(now, from, *hello, out),
+            Message::Decide(decide) => self.handle_decide(now, from, &decide, out),
+            Message::Report(report) => {
+                self.fold(out, |state, conf, folded| state.fold_report(conf, from, &report, folded));
+            }
+            Message::FenceReport(report) => {
+                self.fold(out, |state, conf, folded| state.fold_fence_report(conf, from, &report, folded));
+            }
+            Message::Progress { service, epoch, resources } => self.fold(out, |state, _, _| {
+                if let Some(record) = state.services.get_mut(&service)
+                    && record.holder == Some(from)
+                    && record.epoch == epoch
+                {
+                    record.resources = resources;
+                }
+            }),
+            Message::Request { at, request } => self.fold(out, |state, conf, folded| {
+                if state.members.contains_key(&from) {
+                    state.fold_request(at, conf, from, &request, folded);
+                }
+            }),
+            Message::ConfOffer { at, conf, origin } => self.handle_conf_offer(at, from, conf, origin, out),
+            Message::ConfStored { version, digest: _, failed } => {
+                self.fold(out, |state, _, folded| state.fold_stored(from, version, failed.as_ref(), folded));
+            }
+            Message::Ready { at, incarnation, clean } => {
+                let law = self.law;
+                self.fold(out, |state, conf, folded| {
+                    if !clean || law(state, Proposal::Clean(from)).is_ok() {
+                        state.fold_ready(at, conf, from, incarnation, clean, folded);
+                    }
+                });
+            }
+            Message::Leaving { incarnation } => self.fold(out, |state, _, _| {
+                if let Some(member) = state.members.get_mut(&from).filter(|member| member.incarnation == incarnation) {
+                    member.leaving = true;
+                }
+            }),
+            Message::Goodbye { incarnation } => self.handle_goodbye(from, incarnation, out),
+            // For joiners only.
+            Message::Found { .. } | Message::Snapshot { .. } => {}
+        }
+    }
+
+    fn handle_hello(&mut self, now: Time, from: NodeId, hello: Hello, out: &mut Out) {
+        if hello.view != self.view_tag {
+            return;
+        }
+        self.hellos.insert(from, hello.clone());
+        if let Some(theirs) = hello.state {
+            if from != self.me {
+                self.compare_histories(now, theirs, out);
+            }
+            return;
+        }
+        if from == self.me {
+            return;
+        }
+        let mut admitted = false;
+        self.fold(out, |state, conf, folded| admitted = state.fold_hello(hello.at, conf, from, &hello, folded));
+        let Some(joined) = &self.joined else { return };
+        if admitted && joined.state.coordinator() == Some(self.me) {
+            out.multicast(Message::Snapshot {
+                to: from,
+                nonce: hello.nonce,
+                view: self.view_tag,
+                state: Box::new(joined.state.clone()),
+            });
+        }
+    }
+
+    /// Law 6: another history is in the same group. The one that was quorate goes on; if both were, the one with the lower node
+    /// id; the other stops what it runs and joins afresh.
+    fn compare_histories(&mut self, now: Time, theirs: StateTag, out: &mut Out) {
+        let Some(joined) = &self.joined else { return };
+        if joined.state.branch == theirs.branch {
+            return;
+        }
+        let mine = StateTag {
+            branch: joined.state.branch,
+            history: joined.state.history,
+            was_quorate: self.was_quorate,
+            decided: joined.state.decided,
+            lowest: joined.state.state_holders().next().unwrap_or(self.me),
+        };
+        if !goes_on(&mine, &theirs) {
+            self.demote(now, out);
+        }
+    }
+
+    fn demote(&mut self, now: Time, out: &mut Out) {
+        self.joined = None;
+        self.flights.clear();
+        self.held_back.clear();
+        self.hellos.clear();
+        self.buffer.clear();
+        self.own_hello_seen = false;
+        self.ready_said = None;
+        self.leave_said = false;
+        self.holder.stop_all(now, &mut out.actions);
+        for (id, _) in std::mem::take(&mut self.unanswered) {
+            out.actions.push(Action::Answer {
+                id,
+                answer: refused(ResultCode::TryAgain, "the cluster has just come together again; try again"),
+            });
+        }
+        self.publish(
+            now,
+            out,
+            Subject::Node(self.name_of(self.me)),
+            FactKind::StoppedForeign,
+            format!(
+                "{} was on the losing side of a partition; it stops its services and joins afresh",
+                self.name_of(self.me)
+            ),
+        );
+        self.say_hello(now, out);
+    }
+
+    fn handle_decide(&mut self, now: Time, from: NodeId, decide: &Decide, out: &mut Out) {
+        let Some(joined) = &self.joined else { return };
+        let flight = Flight::of(&decide.decision);
+        let lawful = outdated(&joined.state, decide)
+            .map_or_else(|| (self.law)(&joined.state, Proposal::Decide(from, decide)).map_err(|e| e.to_string()), Err);
+        if from == self.me {
+            self.flights.remove(&flight);
+        }
+        if let Err(why) = lawful {
+            if from == self.me {
+                self.held_back.insert(flight, now.plus_ms(HELD_BACK_MS));
+            }
+            let text = format!("A decision by {} was ignored: {why}", self.name_of(from));
+            self.publish(now, out, Subject::Cluster, FactKind::DecisionIgnored, text);
+            if decide.view == self.view_tag && decide.branch != joined_branch(&self.joined) {
+                // Another history speaks in this very membership: find out which one goes on.
+                self.say_hello(now, out);
+            }
+            return;
+        }
+        self.fold(out, |state, conf, folded| state.fold_decide(conf, decide, folded));
+    }
+
+    fn handle_conf_offer(&mut self, at: Time, from: NodeId, conf: ConfText, origin: String, out: &mut Out) {
+        let mut taken = false;
+        let usable = shared::conf::load(&conf.text).conf.is_some() && shared::conf::digest(&conf.text) == conf.digest;
+        self.fold(out, |state, _, folded| {
+            if state.members.contains_key(&from) && usable {
+                taken = state.fold_offer(at, conf.clone(), origin, folded);
+            }
+        });
+        if taken {
+            self.storing = Some(conf.clone());
+            out.actions.push(Action::StoreConf { conf });
+        }
+    }
+
+    fn handle_goodbye(&mut self, from: NodeId, incarnation: Incarnation, out: &mut Out) {
+        let law = self.law;
+        let mut lawful = false;
+        self.fold(out, |state, _, _| {
+            lawful = law(state, Proposal::Goodbye(from)).is_ok();
+            if let Some(member) = state.members.get_mut(&from).filter(|member| member.incarnation == incarnation) {
+                member.goodbye = lawful;
+            }
+        });
+        if from == self.me {
+            if lawful {
+                self.go(out);
+            } else {
+                self.goodbye_said = false;
+            }
+        }
+    }
+
+    fn go(&mut self, out: &mut Out) {
+        out.actions.push(Action::LeaveGroup);
+        out.actions.push(Action::Exit { reason: ExitReason::Left });
+        self.stage = Stage::Ended;
+    }
+
+    // Requests and configurations of operators on this node.
+
+    fn handle_request(&mut self, now: Time, request: Request, out: &mut Out) {
+        let here = self.quorum_here();
+        let id = request.id.clone();
+        let no = |code, text: &str| Action::Answer { id: id.clone(), answer: refused(code, text) };
+        if self.joined.is_none() {
+            out.actions.push(no(
+                ResultCode::TryAgain,
+                "this node has not joined the cluster yet; ask another member or try again",
+            ));
+        } else if here == QuorumHere::No && !matches!(request.command, Command::AcknowledgeFence { .. }) {
+            out.actions.push(no(ResultCode::NeedsQuorum, "the members in reach are not enough; see clustat"));
+        } else if self.leaving {
+            out.actions.push(no(ResultCode::TryAgain, "this node is leaving the cluster; ask another member"));
+        } else {
+            self.unanswered.insert(request.id.clone(), request.clone());
+            out.multicast(Message::Request { at: now, request });
+        }
+    }
+
+    fn handle_offer(&mut self, now: Time, offer: OfferId, text: String, origin: String, out: &mut Out) {
+        let answer = |result| Action::AnswerConf { offer, result };
+        let Some(joined) = &self.joined else {
+            out.actions.push(answer(refused_conf("not-joined", "this node has not joined the cluster yet".into())));
+            return;
+        };
+        if self.quorum_here() != QuorumHere::Yes {
+            out.actions
+                .push(answer(refused_conf("no-quorum", "a configuration can only be changed with quorum".into())));
+            return;
+        }
+        let loaded = shared::conf::load(&text);
+        let mut findings: Vec<Finding> =
+            loaded.findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+        if let Some(conf) = &loaded.conf {
+            findings.extend(successor_findings(&joined.conf, conf));
+        }
+        findings.retain(|finding| finding.severity == Severity::Error);
+        let (Some(conf), true) = (loaded.conf, findings.is_empty()) else {
+            out.actions.push(answer(PutConf::Refused { findings }));
+            return;
+        };
+        let conf = ConfText { version: conf.version, digest: shared::conf::digest(&text), text };
+        self.offers.insert(offer, conf.clone());
+        out.multicast(Message::ConfOffer { at: now, conf, origin });
+    }
+
+    fn handle_stored(&mut self, version: ConfVersion, digest: ConfDigest, stored: Result<(), String>, out: &mut Out) {
+        if self.storing.as_ref().is_none_or(|conf| conf.version != version || conf.digest != digest) {
+            return;
+        }
+        out.multicast(Message::ConfStored { version, digest, failed: stored.err() });
+    }
+
+    fn handle_corosync_lost(&mut self, now: Time, out: &mut Out) {
+        self.stage = Stage::Cut;
+        self.joined = None;
+        self.quorum = None;
+        self.view.clear();
+        self.hello_at = None;
+        self.dirty = true;
+        self.holder.stop_all(now, &mut out.actions);
+        let text = "corosync is gone; everything here is being stopped".to_owned();
+        self.publish(now, out, Subject::Cluster, FactKind::QuorumLost, text);
+    }
+
+    // Reacting.
+
+    fn react(&mut self, now: Time, out: &mut Out) {
+        self.tell_quorum(now, out);
+        if self.stage == Stage::Probing && self.holder.is_probed() {
+            if let Some(conf) = self.disk_conf.clone() {
+                self.holder.claim_probed(&conf);
+            }
+            self.stage = Stage::InGroup;
+            self.dirty = true;
+            out.actions.push(Action::JoinGroup);
+        }
+        self.follow_state(now, out);
+        self.say_ready(now, out);
+        self.leave_by_steps(now, out);
+        self.found(now, out);
+        if self.hello_at.is_some_and(|at| at <= now) {
+            self.say_hello(now, out);
+        }
+        self.decide(now, out);
+        if self.stage == Stage::Cut && self.holder.is_settled() {
+            let failed_to_stop = self.holder.failed_to_stop();
+            self.stage = Stage::Ended;
+            out.actions.push(Action::Exit { reason: ExitReason::CorosyncLost { failed_to_stop } });
+        }
+    }
+
+    fn follow_state(&mut self, now: Time, out: &mut Out) {
+        let quorum = self.quorum_here();
+        let mut said = Vec::new();
+        let state = self.joined.as_ref().map(|joined| (&joined.state, &*joined.conf));
+        self.holder.reconcile(now, state, self.me, quorum, &mut out.actions, &mut said);
+        if let Some(joined) = &self.joined {
+            if quorum != QuorumHere::No {
+                self.holder.start_checks(now, &joined.state, &mut out.actions);
+            }
+            for (&victim, lost) in &joined.state.lost {
+                let id = FenceId { victim, attempt: lost.attempt };
+                let mine = lost.running.filter(|(by, _)| *by == self.me);
+                if let Some((_, method)) = mine
+                    && !self.fences.contains_key(&id)
+                    && quorum == QuorumHere::Yes
+                    && let Some(node) = joined.conf.node_by_id(victim)
+                    && let Some(method) = node.methods.get(method as usize)
+                {
+                    self.fences.insert(id, true);
+                    let (victim, method) = (node.name.clone(), method.clone());
+                    out.actions.push(Action::RunFence { id, victim, method });
+                }
+            }
+        }
+        self.say(now, said, out);
+    }
+
+    fn say(&mut self, now: Time, said: Vec<Said>, out: &mut Out) {
+        self.dirty |= !said.is_empty();
+        if self.stage != Stage::InGroup {
+            return;
+        }
+        for word in said {
+            out.multicast(match word {
+                Said::Report { service, epoch, outcome } => Message::Report(Box::new(Report {
+                    at: now,
+                    incarnation: self.incarnation,
+                    service,
+                    epoch,
+                    outcome,
+                })),
+                Said::Progress { service, epoch, resources } => Message::Progress { service, epoch, resources },
+            });
+        }
+    }
+
+    /// Tells the group once that the state is here, and once that nothing foreign runs here any more.
+    fn say_ready(&mut self, now: Time, out: &mut Out) {
+        let Some(joined) = &self.joined else { return };
+        let Some(member) = joined.state.members.get(&self.me) else { return };
+        let granted = joined.state.held_by(self.me).cloned().collect::<BTreeSet<_>>();
+        let clean = self.holder.claims().keys().all(|service| granted.contains(service));
+        if member.clean || self.ready_said == Some(clean) || (self.ready_said.is_some() && !clean) {
+            return;
+        }
+        self.ready_said = Some(clean);
+        out.multicast(Message::Ready { at: now, incarnation: self.incarnation, clean });
+    }
+
+    /// Leaving: services are given away first, then the goodbye is said, and its delivery ends it.
+    fn leave_by_steps(&mut self, now: Time, out: &mut Out) {
+        if !self.leaving || self.stage != Stage::InGroup || self.goodbye_said {
+            return;
+        }
+        let incarnation = self.incarnation;
+        if self.view.is_empty() {
+            return self.go(out);
+        }
+        match &self.joined {
+            Some(joined) => {
+                if !self.leave_said {
+                    self.leave_said = true;
+                    out.multicast(Message::Leaving { incarnation });
+                }
+                // Without quorum everything here stops anyway.
+                if joined.state.held_by(self.me).next().is_none() && self.holder.is_idle() {
+                    self.goodbye_said = true;
+                    out.multicast(Message::Goodbye { incarnation });
+                }
+            }
+            None => {
+                self.holder.stop_all(now, &mut out.actions);
+                if self.holder.is_idle() {
+                    self.goodbye_said = true;
+                    out.multicast(Message::Goodbye { incarnation });
+                }
+            }
+        }
+    }
+
+    /// The lowest node founds the cluster when nobody has a state, all have said hello (or were silent too long), and there is
+    /// quorum.
+    fn found(&mut self, now: Time, out: &mut Out) {
+        if self.joined.is_some() || self.found_sent || self.stage != Stage::InGroup || !self.own_hello_seen {
+            return;
+        }
+        let stateless = self.hellos.values().all(|hello| hello.state.is_none());
+        let lowest = self.hellos.keys().next() == Some(&self.me);
+        let all_there = self.view.iter().all(|member| self.hellos.contains_key(&member.node));
+        let waited = now >= self.view_at.plus_ms(SILENT_FOUNDER_MS);
+        if stateless && lowest && (all_there || waited) && self.is_quorate() && !self.leaving {
+            self.found_sent = true;
+            let members = self.hellos.iter().map(|(&id, hello)| (id, hello.nonce)).collect();
+            out.multicast(Message::Found { at: now, view: self.view_tag, members });
+        }
+    }
+
+    fn plan(&self, now: Time) -> Option<coordinator::Plan> {
+        let joined = self.joined.as_ref()?;
+        if joined.state.coordinator() != Some(self.me) || !self.is_quorate() {
+            return None;
+        }
+        let mut flights = self.flights.clone();
+        flights.extend(self.held_back.keys().cloned());
+        let local = coordinator::Local { now, losses: &self.losses, flights: &flights, ring: &self.ring.members };
+        Some(coordinator::plan(&joined.state, &joined.conf, &local))
+    }
+
+    fn decide(&mut self, now: Time, out: &mut Out) {
+        self.held_back.retain(|_, until| *until > now);
+        let Some(plan) = self.plan(now) else { return };
+        let branch = joined_branch(&self.joined);
+        for (decision, reason) in plan.decisions {
+            self.flights.insert(Flight::of(&decision));
+            let decide = Decide { view: self.view_tag, branch, at: now, decision, reason };
+            out.multicast(Message::Decide(Box::new(decide)));
+        }
+    }
+
+    fn tell_quorum(&mut self, now: Time, out: &mut Out) {
+        let quorate = match self.quorum_here() {
+            QuorumHere::Yes => true,
+            QuorumHere::No => false,
+            QuorumHere::Unknown => return,
+        };
+        let before = self.quorate_before.replace(quorate);
+        match (before, quorate) {
+            (Some(true), false) => {
+                let text = "Quorum Dissolved: services here are stopped".to_owned();
+                self.publish(now, out, Subject::Cluster, FactKind::QuorumLost, text);
+            }
+            (Some(false), true) => {
+                self.publish(now, out, Subject::Cluster, FactKind::QuorumRegained, "Quorum Regained".to_owned());
+            }
+            _ => {}
+        }
+        let coordinator = self.joined.as_ref().and_then(|joined| joined.state.coordinator());
+        if coordinator != self.coordinator_before {
+            self.coordinator_before = coordinator;
+            self.dirty = true;
+        }
+    }
+
+    fn publish(&mut self, at: Time, out: &mut Out, subject: Subject, kind: FactKind, text: String) {
+        let severity = match kind {
+            FactKind::QuorumRegained => FactSeverity::Info,
+            _ => FactSeverity::Warning,
+        };
+        self.dirty = true;
+        out.actions.push(Action::Publish(Fact { at, subject, severity, kind, text, reason: None }));
+    }
+}
+
+fn joined_branch(joined: &Option<Joined>) -> crate::message::Branch {
+    joined.as_ref().map(|joined| joined.state.branch).unwrap_or_default()
+}
+
+/// Whether `mine` wins over `theirs` (design law 6).
+fn goes_on(mine: &StateTag, theirs: &StateTag) -> bool {
+    let weight = |tag: &StateTag| {
+        let decided = if mine.was_quorate && theirs.was_quorate { 0 } else { tag.decided };
+        (tag.was_quorate, tag.history, decided, std::cmp::Reverse(tag.lowest))
+    };
+    weight(mine) > weight(theirs)
+}
+
+/// A decision about a service names the epoch it was made for.
+fn outdated(state: &Replicated, decide: &Decide) -> Option<String> {
+    use crate::message::Decision;
+    match &decide.decision {
+        Decision::Start { service, epoch, .. }
+        | Decision::Stop { service, epoch, .. }
+        | Decision::Settle { service, epoch, .. } => match state.services.get(service) {
+            None => Some(format!("there is no {service}")),
+            Some(record) if record.epoch != *epoch => Some(format!("{service} has changed meanwhile")),
+            Some(_) => None,
+        },
+        Decision::Fence { victim, attempt, .. } => match state.lost.get(victim) {
+            Some(lost) if lost.attempt + 1 == *attempt && lost.running.is_none() => None,
+            _ => Some(format!("node id {victim} need not be fenced any more")),
+        },
+        Decision::Unfenceable { victim: node } | Decision::Assume { node, .. } => {
+            (!state.lost.contains_key(node)).then(|| format!("node id {node} is not lost any more"))
+        }
+        Decision::Switch { .. } => None,
+    }
+}
+
+fn tag_view(members: &[GroupMember]) -> ViewTag {
+    let mut sorted = members.to_vec();
+    sorted.sort();
+    let mut hash = Fnv::new();
+    for member in sorted {
+        hash.write(u64::from(member.node.0));
+        hash.write(u64::from(member.pid));
+    }
+    ViewTag(hash.finish())
+}
+
+fn refused(code: ResultCode, text: &str) -> Answer {
+    Answer::Refused(Refusal { code, text: text.to_owned() })
+}
+
+fn refused_conf(rule: &str, text: String) -> PutConf {
+    let place = Place { line: 1, column: 1, path: "/cluster".into() };
+    let hint = "look at the configuration in force and try again".to_owned();
+    PutConf::Refused { findings: vec![Finding { rule: rule.into(), severity: Severity::Error, place, text, hint }] }
+}
+
+fn successor_findings(current: &Conf, next: &Conf) -> Vec<Finding> {
+    if next.version > current.version {
+        return Vec::new();
+    }
+    let place = Place { line: 1, column: 1, path: "/cluster".into() };
+    let text = format!("config_version {} does not follow {}", next.version, current.version);
+    let hint = format!("set config_version to {}", current.version.0 + 1);
+    vec![Finding { rule: "version-does-not-grow".into(), severity: Severity::Error, place, text, hint }]
+}

@@ -1,0 +1,788 @@
+//! What this node runs because the state names it: walks a service's tree to start or stop it, checks what runs, and reports.
+//! It obeys the state and never decides; what it knows that the state does not (a walk's place, a run under way) is local.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use shared::conf::model::{Conf, Resource, Service};
+use shared::ids::{Epoch, NodeName, ResourceName, ServiceName, Time};
+use shared::status::{Failure, ResourceState, ResourceStatus};
+use shared::text::ServiceState;
+
+use crate::event::{Action, Operation, Run, RunId};
+use crate::message::{Claim, ReportOutcome};
+use crate::replicated::Replicated;
+
+/// How often a resource is checked when neither its agent nor cluster.conf says.
+pub const CHECK_INTERVAL_MS: u64 = 10_000;
+
+/// How much of an agent's output goes into a failure: enough for the last lines, small enough for a multicast.
+const OUTPUT_KEPT_BYTES: usize = 2_000;
+
+/// What the state asks of this node for one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    Start(Epoch),
+    Run(Epoch),
+    Stop(Epoch),
+    /// Held by this node but nothing may be done (failed).
+    Leave,
+    /// Not granted: whatever runs must go.
+    Foreign,
+    /// The state is not known or quorum is being counted: keep as it is.
+    Wait,
+}
+
+/// Why a stop walk runs, which says what is reported at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum StopFor {
+    Duty(Epoch),
+    /// Quorum was lost while the service had this epoch.
+    Inquorate(Epoch),
+    Foreign,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Work {
+    Starting {
+        epoch: Epoch,
+        walk: Walk,
+    },
+    Stopping {
+        purpose: StopFor,
+        walk: Walk,
+    },
+    Running {
+        epoch: Epoch,
+        checks: Vec<Check>,
+    },
+    /// A new configuration changed parts of the tree: the old parts are stopped, then the new ones started.
+    Reloading {
+        epoch: Epoch,
+        stop: Walk,
+        start: Option<Walk>,
+        next: Arc<Service>,
+    },
+    /// The stop ended; waits for the state to say so.
+    Stopped {
+        purpose: StopFor,
+    },
+    /// The start with this epoch failed, or parts were found running: waits for the state to ask for the stop.
+    StartFailed {
+        epoch: Epoch,
+    },
+    /// A stop failed; nothing more is done by itself.
+    StopFailed,
+}
+
+/// A tree walk: what is still to be run, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Walk {
+    operation: Operation,
+    todo: VecDeque<Resource>,
+    current: Option<(RunId, Resource)>,
+    failure: Option<Failure>,
+    /// The walk was overtaken: end after the current run.
+    cancelled: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Check {
+    resource: Resource,
+    interval_ms: u64,
+    due: Time,
+    run: Option<RunId>,
+    /// Something happened to the resource while its check was running: check once more.
+    again: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    service: Arc<Service>,
+    work: Work,
+    resources: Vec<ResourceStatus>,
+}
+
+/// Something the holder has to tell the group.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Report { service: ServiceName, epoch: Epoch, outcome: ReportOutcome },
+    Progress { service: ServiceName, epoch: Epoch, resources: Vec<ResourceStatus> },
+}
+
+/// Whether starting is allowed, and whether everything must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QuorumHere {
+    Yes,
+    No,
+    /// Between a membership change and the word of the quorum service.
+    Unknown,
+}
+
+/// What runs on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Holder {
+    held: BTreeMap<ServiceName, Held>,
+    runs: BTreeMap<RunId, ServiceName>,
+    probes: BTreeMap<RunId, (ServiceName, ResourceName)>,
+    probed: BTreeMap<ServiceName, Probe>,
+    next_run: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Probe {
+    running: u32,
+    uncertain: u32,
+    absent: u32,
+    waiting: u32,
+}
+
+impl Holder {
+    // Probing: what already runs here when the daemon starts.
+
+    /// Asks the agents of every configured resource whether it runs here.
+    pub(crate) fn probe(&mut self, conf: &Conf, actions: &mut Vec<Action>) {
+        for service in &conf.services {
+            for resource in shared::tree::start_order(service) {
+                let id = self.new_run();
+                self.probes.insert(id, (service.name.clone(), resource.name.clone()));
+                self.probed.entry(service.name.clone()).or_default().waiting += 1;
+                actions.push(run_agent(id, &service.name, resource, Operation::Monitor));
+            }
+        }
+    }
+
+    /// All probes have been answered.
+    pub(crate) fn is_probed(&self) -> bool {
+        self.probes.is_empty()
+    }
+
+    /// What was found running, and is held without a grant until the state decides.
+    pub(crate) fn claim_probed(&mut self, conf: &Conf) {
+        for (name, probe) in std::mem::take(&mut self.probed) {
+            let Some(service) = conf.service(&name) else { continue };
+            if probe.running + probe.uncertain == 0 {
+                continue;
+            }
+            let whole = probe.uncertain + probe.absent == 0;
+            let work = if whole {
+                Work::Running { epoch: Epoch(u64::MAX), checks: Vec::new() }
+            } else {
+                Work::StartFailed { epoch: Epoch(u64::MAX) }
+            };
+            self.held.insert(name, Held { service: Arc::new(service.clone()), work, resources: Vec::new() });
+        }
+    }
+
+    /// What runs here, as a hello tells it.
+    pub(crate) fn claims(&self) -> BTreeMap<ServiceName, Claim> {
+        self.held
+            .iter()
+            .filter(|(_, held)| !matches!(held.work, Work::Stopped { .. }))
+            .map(|(name, held)| {
+                let whole = matches!(held.work, Work::Running { .. });
+                (name.clone(), if whole { Claim::Full } else { Claim::Part })
+            })
+            .collect()
+    }
+
+    /// Nothing runs here that could not be stopped or is still being stopped.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held.values().all(|held| matches!(held.work, Work::Stopped { .. }))
+    }
+
+    /// Services whose stop failed.
+    pub(crate) fn failed_to_stop(&self) -> Vec<ServiceName> {
+        self.held.iter().filter(|(_, held)| held.work == Work::StopFailed).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Every stop has ended, well or not.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.held.values().all(|held| matches!(held.work, Work::Stopped { .. } | Work::StopFailed))
+    }
+
+    /// The resources of a service as they are here.
+    pub(crate) fn resources(&self, service: &ServiceName) -> Option<&[ResourceStatus]> {
+        self.held.get(service).map(|held| held.resources.as_slice())
+    }
+
+    // Duties.
+
+    /// Brings what runs here in line with the state. Called after every event.
+    pub(crate) fn reconcile(
+        &mut self,
+        now: Time,
+        state: Option<(&Replicated, &Conf)>,
+        me: shared::ids::NodeId,
+        quorum: QuorumHere,
+        actions: &mut Vec<Action>,
+        said: &mut Vec<Said>,
+    ) {
+        if let Some((state, conf)) = state {
+            for (name, record) in &state.services {
+                if record.holder == Some(me) && !self.held.contains_key(name) {
+                    self.take_up(now, conf, name, record.state, record.epoch, quorum);
+                }
+            }
+        }
+        let names: Vec<ServiceName> = self.held.keys().cloned().collect();
+        for name in names {
+            let duty = match state {
+                None => Duty::Wait,
+                Some((state, _)) => duty(state, &name, me),
+            };
+            self.follow(now, &name, duty, state.map(|(_, conf)| conf), quorum, actions, said);
+        }
+        self.held.retain(|name, held| {
+            let mine = state
+                .is_some_and(|(state, _)| state.services.get(name).is_some_and(|record| record.holder == Some(me)));
+            mine || !matches!(held.work, Work::Stopped { .. })
+        });
+    }
+
+    /// Stops everything that runs here, whatever the state says; for a node that has no state to go by any more.
+    pub(crate) fn stop_all(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let names: Vec<ServiceName> = self.held.keys().cloned().collect();
+        for name in names {
+            self.begin_stop(now, &name, StopFor::Foreign, actions);
+        }
+    }
+
+    /// The state grants a service that is not known here: start it, or (after a take-over by report) stop it.
+    fn take_up(
+        &mut self,
+        now: Time,
+        conf: &Conf,
+        name: &ServiceName,
+        state: ServiceState,
+        epoch: Epoch,
+        quorum: QuorumHere,
+    ) {
+        let Some(service) = conf.service(name) else { return };
+        if state == ServiceState::Starting && quorum != QuorumHere::Yes {
+            return;
+        }
+        let service = Arc::new(service.clone());
+        let resources = statuses(&service, ResourceState::Stopped, now);
+        let walk = Walk::start(&service);
+        let work = match state {
+            ServiceState::Starting => Work::Starting { epoch, walk },
+            // Something the state believes to be here, but nobody knows here: its stop is run before anything else.
+            ServiceState::Failed => Work::StopFailed,
+            _ => Work::StartFailed { epoch: Epoch(u64::MAX) },
+        };
+        self.held.insert(name.clone(), Held { service, work, resources });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one service's duty and its surroundings")]
+    fn follow(
+        &mut self,
+        now: Time,
+        name: &ServiceName,
+        duty: Duty,
+        conf: Option<&Conf>,
+        quorum: QuorumHere,
+        actions: &mut Vec<Action>,
+        said: &mut Vec<Said>,
+    ) {
+        let Some(held) = self.held.get_mut(name) else { return };
+        let lost_quorum = quorum == QuorumHere::No;
+        let startable = match duty {
+            Duty::Start(epoch) => quorum == QuorumHere::Yes && held.may_start(epoch),
+            _ => false,
+        };
+        match (duty, &mut held.work) {
+            (Duty::Wait | Duty::Leave, _) => {}
+            (
+                Duty::Start(epoch) | Duty::Run(epoch),
+                Work::Starting { .. } | Work::Running { .. } | Work::Reloading { .. },
+            ) if lost_quorum => {
+                self.begin_stop(now, name, StopFor::Inquorate(epoch), actions);
+            }
+            (Duty::Start(epoch), _) if startable => {
+                if let Some(service) = conf.and_then(|conf| conf.service(name)) {
+                    held.start(Arc::new(service.clone()), epoch, now);
+                }
+            }
+            (Duty::Run(epoch), Work::Starting { walk, .. }) if walk.is_done() => {
+                held.run(now, epoch);
+            }
+            (Duty::Run(epoch), Work::Running { epoch: known, checks }) => {
+                let adopted = checks.is_empty() && *known != epoch;
+                *known = epoch;
+                if adopted {
+                    held.run(now, epoch);
+                }
+                if let Some(next) =
+                    conf.and_then(|conf| conf.service(name)).filter(|next| next.tree != held.service.tree)
+                {
+                    held.reload(Arc::new(next.clone()), epoch);
+                }
+            }
+            (Duty::Run(epoch), Work::Stopped { purpose }) if *purpose != StopFor::Inquorate(epoch) => {
+                // Stopped here under an epoch that has passed meanwhile: say so again.
+                *purpose = StopFor::Inquorate(epoch);
+                let outcome = ReportOutcome::StoppedInquorate;
+                said.push(Said::Report { service: name.clone(), epoch, outcome });
+            }
+            (Duty::Run(epoch), Work::StartFailed { .. }) => {
+                // Granted as running, but it is not whole here.
+                let failure = not_running(name, now);
+                said.push(Said::Report {
+                    service: name.clone(),
+                    epoch,
+                    outcome: ReportOutcome::CheckFailed { failure },
+                });
+                held.work = Work::StopFailed;
+            }
+            (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
+            (Duty::Stop(epoch), Work::Stopped { purpose }) => {
+                if *purpose != StopFor::Duty(epoch) {
+                    *purpose = StopFor::Duty(epoch);
+                    said.push(Said::Report { service: name.clone(), epoch, outcome: ReportOutcome::Stopped });
+                }
+            }
+            (Duty::Stop(epoch), _) => self.begin_stop(now, name, StopFor::Duty(epoch), actions),
+            (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. } | Work::StopFailed) => {}
+            (Duty::Foreign, _) => self.begin_stop(now, name, StopFor::Foreign, actions),
+            _ => {}
+        }
+        self.advance(now, name, actions, said);
+    }
+
+    /// Ends what runs on the tree (checks at once, a start after its current agent) and walks it down.
+    fn begin_stop(&mut self, now: Time, name: &ServiceName, purpose: StopFor, actions: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(name) else { return };
+        match &mut held.work {
+            Work::Stopping { purpose: known, .. } => *known = purpose,
+            Work::Stopped { .. } => {}
+            Work::Starting { walk, .. } if walk.current.is_some() => {
+                walk.cancelled = true;
+                let current = walk.current.clone();
+                let mut stop = Walk::stop(&held.service);
+                stop.current = current;
+                stop.cancelled = true;
+                held.work = Work::Stopping { purpose, walk: stop };
+            }
+            Work::Running { checks, .. } => {
+                for check in checks.iter() {
+                    if let Some(id) = check.run {
+                        actions.push(Action::AbortRun { id });
+                        self.runs.remove(&id);
+                    }
+                }
+                held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
+            }
+            Work::Reloading { stop, start, next, .. } => {
+                let running = start.as_ref().and_then(|walk| walk.current.clone()).or_else(|| stop.current.clone());
+                let mut walk = Walk::stop_both(&held.service, next);
+                walk.cancelled = running.is_some();
+                walk.current = running;
+                held.work = Work::Stopping { purpose, walk };
+            }
+            Work::Starting { .. } | Work::StartFailed { .. } | Work::StopFailed => {
+                held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
+            }
+        }
+        let _ = now;
+    }
+
+    /// Starts the next run of a walk, or ends it.
+    fn advance(&mut self, now: Time, name: &ServiceName, actions: &mut Vec<Action>, said: &mut Vec<Said>) {
+        loop {
+            let next_run = RunId(self.next_run);
+            let Some(held) = self.held.get_mut(name) else { return };
+            let Some(walk) = held.walk_mut() else { return };
+            if walk.current.is_some() {
+                return;
+            }
+            if let Some(resource) = walk.todo.pop_front() {
+                let operation = walk.operation;
+                walk.current = Some((next_run, resource.clone()));
+                let state =
+                    if operation == Operation::Start { ResourceState::Starting } else { ResourceState::Stopping };
+                held.mark(&resource.name, state, now);
+                self.next_run += 1;
+                self.runs.insert(next_run, name.clone());
+                actions.push(run_agent(next_run, name, &resource, operation));
+                self.say_progress(name, said);
+                return;
+            }
+            if !self.end_walk(now, name, said) {
+                return;
+            }
+        }
+    }
+
+    /// A walk has nothing left to run. Returns whether another walk follows.
+    fn end_walk(&mut self, now: Time, name: &ServiceName, said: &mut Vec<Said>) -> bool {
+        let Some(held) = self.held.get_mut(name) else { return false };
+        let report = |epoch, outcome| Said::Report { service: name.clone(), epoch, outcome };
+        match &mut held.work {
+            Work::Starting { epoch, walk } => {
+                if walk.cancelled {
+                    return false;
+                }
+                // Reported once: a finished walk waits for the state with this mark.
+                walk.cancelled = true;
+                let epoch = *epoch;
+                let outcome = match walk.failure.take() {
+                    None => ReportOutcome::Started,
+                    Some(failure) => {
+                        held.work = Work::StartFailed { epoch };
+                        ReportOutcome::StartFailed { failure }
+                    }
+                };
+                said.push(report(epoch, outcome));
+                false
+            }
+            Work::Stopping { purpose, walk } => {
+                let purpose = *purpose;
+                let failure = walk.failure.take();
+                let outcome = match (&failure, purpose) {
+                    (Some(failure), _) => ReportOutcome::StopFailed { failure: failure.clone() },
+                    (None, StopFor::Inquorate(_)) => ReportOutcome::StoppedInquorate,
+                    (None, _) => ReportOutcome::Stopped,
+                };
+                held.work = if failure.is_some() { Work::StopFailed } else { Work::Stopped { purpose } };
+                if let StopFor::Duty(epoch) | StopFor::Inquorate(epoch) = purpose {
+                    said.push(report(epoch, outcome));
+                }
+                false
+            }
+            Work::Reloading { epoch, stop, start, next } => {
+                let epoch = *epoch;
+                let failed = start.as_mut().and_then(|walk| walk.failure.take()).or_else(|| stop.failure.take());
+                if let Some(failure) = failed {
+                    held.service = Arc::new(joined(&held.service, next));
+                    held.work = Work::StopFailed;
+                    said.push(report(epoch, ReportOutcome::CheckFailed { failure }));
+                    return false;
+                }
+                if start.is_none() {
+                    *start = Some(Walk::start_changed(&held.service, next));
+                    return true;
+                }
+                held.service = Arc::clone(next);
+                held.resources = statuses(&held.service, ResourceState::Started, now);
+                held.run(now, epoch);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn say_progress(&self, name: &ServiceName, said: &mut Vec<Said>) {
+        let Some(held) = self.held.get(name) else { return };
+        let epoch = match &held.work {
+            Work::Starting { epoch, .. } | Work::Running { epoch, .. } | Work::Reloading { epoch, .. } => *epoch,
+            Work::Stopping { purpose: StopFor::Duty(epoch) | StopFor::Inquorate(epoch), .. } => *epoch,
+            _ => return,
+        };
+        said.push(Said::Progress { service: name.clone(), epoch, resources: held.resources.clone() });
+    }
+
+    // Runs.
+
+    /// A run has ended.
+    pub(crate) fn handle_run_finished(
+        &mut self,
+        now: Time,
+        node: &NodeName,
+        id: RunId,
+        code: Option<i32>,
+        output: &str,
+        said: &mut Vec<Said>,
+    ) {
+        if let Some((service, _)) = self.probes.remove(&id) {
+            let probe = self.probed.entry(service).or_default();
+            probe.waiting = probe.waiting.saturating_sub(1);
+            match code {
+                Some(0) => probe.running += 1,
+                // 7 not running; 5 not installed: nothing of it can run here.
+                Some(7 | 5) => probe.absent += 1,
+                _ => probe.uncertain += 1,
+            }
+            return;
+        }
+        let Some(name) = self.runs.remove(&id) else { return };
+        let Some(held) = self.held.get_mut(&name) else { return };
+        let failure = |resource: &Resource, operation: Operation| Failure {
+            at: now,
+            node: node.clone(),
+            resource: resource.name.clone(),
+            operation: operation.name().to_owned(),
+            code,
+            output: tail(output),
+        };
+        if let Some(walk) = held.walk_mut() {
+            let Some((_, resource)) = walk.current.take_if(|(current, _)| *current == id) else { return };
+            let overtaken = std::mem::take(&mut walk.cancelled);
+            let operation = walk.operation;
+            // A stop of what is not installed succeeds: nothing of it can run (rhcs.md §5.4).
+            let succeeded = code == Some(0) || (operation == Operation::Stop && code == Some(5));
+            if overtaken {
+                // The run of the overtaken walk; its result no longer matters, the stop walk follows.
+                return;
+            }
+            if !succeeded {
+                walk.failure.get_or_insert_with(|| failure(&resource, operation));
+                if operation == Operation::Start {
+                    walk.todo.clear();
+                }
+            }
+            let state = match (succeeded, operation) {
+                (true, Operation::Stop) => ResourceState::Stopped,
+                (true, _) => ResourceState::Started,
+                (false, _) => ResourceState::Failed,
+            };
+            held.mark(&resource.name, state, now);
+            self.say_progress(&name, said);
+            return;
+        }
+        let Work::Running { epoch, checks } = &mut held.work else { return };
+        let epoch = *epoch;
+        let Some(check) = checks.iter_mut().find(|check| check.run == Some(id)) else { return };
+        check.run = None;
+        check.due = if check.again { now } else { now.plus_ms(check.interval_ms) };
+        check.again = false;
+        if code != Some(0) {
+            let resource = check.resource.clone();
+            let failure = failure(&resource, Operation::Monitor);
+            held.mark(&resource.name, ResourceState::Failed, now);
+            // Further checks would only repeat it; the state now asks for the stop.
+            if let Work::Running { checks, .. } = &mut held.work {
+                for check in checks {
+                    check.due = now.plus_ms(check.interval_ms);
+                }
+            }
+            said.push(Said::Report { service: name, epoch, outcome: ReportOutcome::CheckFailed { failure } });
+        }
+    }
+
+    /// The kernel says that something happened to a resource.
+    pub(crate) fn handle_noticed(&mut self, now: Time, service: &ServiceName, resource: &ResourceName) {
+        let Some(Held { work: Work::Running { checks, .. }, .. }) = self.held.get_mut(service) else { return };
+        for check in checks.iter_mut().filter(|check| check.resource.name == *resource) {
+            match check.run {
+                Some(_) => check.again = true,
+                None => check.due = now,
+            }
+        }
+    }
+
+    /// Starts the checks that are due.
+    pub(crate) fn start_checks(&mut self, now: Time, state: &Replicated, actions: &mut Vec<Action>) {
+        for (name, held) in &mut self.held {
+            let frozen = state.services.get(name).is_none_or(|record| record.frozen);
+            let Work::Running { checks, .. } = &mut held.work else { continue };
+            for check in checks.iter_mut().filter(|check| check.run.is_none() && check.due <= now) {
+                if frozen {
+                    check.due = now.plus_ms(check.interval_ms);
+                    continue;
+                }
+                let id = RunId(self.next_run);
+                self.next_run += 1;
+                self.runs.insert(id, name.clone());
+                check.run = Some(id);
+                actions.push(run_agent(id, name, &check.resource, Operation::Monitor));
+            }
+        }
+    }
+
+    /// When the next check is due.
+    pub(crate) fn next_check(&self) -> Option<Time> {
+        self.held
+            .values()
+            .filter_map(|held| match &held.work {
+                Work::Running { checks, .. } => {
+                    checks.iter().filter(|check| check.run.is_none()).map(|check| check.due).min()
+                }
+                _ => None,
+            })
+            .min()
+    }
+
+    fn new_run(&mut self) -> RunId {
+        let id = RunId(self.next_run);
+        self.next_run += 1;
+        id
+    }
+}
+
+impl Held {
+    fn walk_mut(&mut self) -> Option<&mut Walk> {
+        match &mut self.work {
+            Work::Starting { walk, .. } | Work::Stopping { walk, .. } => Some(walk),
+            Work::Reloading { stop, start, .. } => Some(start.as_mut().unwrap_or(stop)),
+            Work::Running { .. } | Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed => None,
+        }
+    }
+
+    /// What has been reported as stopped or failed under an epoch is never started under the same: others may already
+    /// act on the report.
+    fn may_start(&self, epoch: Epoch) -> bool {
+        match &self.work {
+            Work::Stopped { purpose } => *purpose != StopFor::Inquorate(epoch) && *purpose != StopFor::Duty(epoch),
+            Work::StartFailed { epoch: failed } => *failed != epoch,
+            Work::StopFailed => true,
+            Work::Starting { .. } | Work::Stopping { .. } | Work::Running { .. } | Work::Reloading { .. } => false,
+        }
+    }
+
+    fn start(&mut self, service: Arc<Service>, epoch: Epoch, now: Time) {
+        self.resources = statuses(&service, ResourceState::Stopped, now);
+        self.work = Work::Starting { epoch, walk: Walk::start(&service) };
+        self.service = service;
+    }
+
+    fn run(&mut self, now: Time, epoch: Epoch) {
+        let checks = shared::tree::start_order(&self.service)
+            .into_iter()
+            .map(|resource| {
+                let interval_ms = check_interval_ms(resource);
+                Check {
+                    resource: resource.clone(),
+                    interval_ms,
+                    due: now.plus_ms(interval_ms),
+                    run: None,
+                    again: false,
+                }
+            })
+            .collect();
+        if self.resources.is_empty() {
+            self.resources = statuses(&self.service, ResourceState::Started, now);
+        }
+        self.work = Work::Running { epoch, checks };
+    }
+
+    fn reload(&mut self, next: Arc<Service>, epoch: Epoch) {
+        let stop = Walk::stop_changed(&self.service, &next);
+        self.work = Work::Reloading { epoch, stop, start: None, next };
+    }
+
+    fn mark(&mut self, name: &ResourceName, state: ResourceState, at: Time) {
+        for resource in self.resources.iter_mut().filter(|resource| resource.name == *name) {
+            resource.state = state;
+            resource.at = at;
+        }
+    }
+}
+
+impl Walk {
+    fn new(operation: Operation, resources: Vec<&Resource>) -> Self {
+        let todo = resources.into_iter().map(without_children).collect();
+        Self { operation, todo, current: None, failure: None, cancelled: false }
+    }
+
+    fn start(service: &Service) -> Self {
+        Self::new(Operation::Start, shared::tree::start_order(service))
+    }
+
+    fn stop(service: &Service) -> Self {
+        Self::new(Operation::Stop, shared::tree::stop_order(service))
+    }
+
+    /// Stops the top-level subtrees of `old` that `new` has not, or has otherwise.
+    fn stop_changed(old: &Service, new: &Service) -> Self {
+        Self::stop(&only_changed(old, new))
+    }
+
+    fn start_changed(old: &Service, new: &Service) -> Self {
+        Self::start(&only_changed(new, old))
+    }
+
+    fn stop_both(old: &Service, new: &Service) -> Self {
+        Self::stop(&joined(old, new))
+    }
+
+    fn is_done(&self) -> bool {
+        self.todo.is_empty() && self.current.is_none()
+    }
+}
+
+/// `service` with only those top-level subtrees that `other` has not exactly so.
+fn only_changed(service: &Service, other: &Service) -> Service {
+    let mut changed = service.clone();
+    changed.tree.retain(|resource| !other.tree.contains(resource));
+    changed
+}
+
+/// Everything that may run while one tree is being replaced by the other.
+fn joined(old: &Service, new: &Service) -> Service {
+    let mut both = old.clone();
+    both.tree.extend(only_changed(new, old).tree);
+    both
+}
+
+fn without_children(resource: &Resource) -> Resource {
+    Resource { children: Vec::new(), ..resource.clone() }
+}
+
+fn duty(state: &Replicated, name: &ServiceName, me: shared::ids::NodeId) -> Duty {
+    let Some(record) = state.services.get(name).filter(|record| record.holder == Some(me)) else {
+        return Duty::Foreign;
+    };
+    match record.state {
+        ServiceState::Starting => Duty::Start(record.epoch),
+        ServiceState::Started | ServiceState::Migrating | ServiceState::Checking => Duty::Run(record.epoch),
+        ServiceState::Stopping | ServiceState::Recoverable => Duty::Stop(record.epoch),
+        ServiceState::Failed => Duty::Leave,
+        ServiceState::Stopped | ServiceState::Recovering | ServiceState::Disabled | ServiceState::Uninitialized => {
+            Duty::Foreign
+        }
+    }
+}
+
+fn run_agent(id: RunId, service: &ServiceName, resource: &Resource, operation: Operation) -> Action {
+    let run = Run { service: service.clone(), resource: without_children(resource), operation, depth: 0 };
+    Action::RunAgent { id, run: Box::new(run) }
+}
+
+fn statuses(service: &Service, state: ResourceState, at: Time) -> Vec<ResourceStatus> {
+    let mut depths = BTreeMap::new();
+    measure_depth(&service.tree, 0, &mut depths);
+    shared::tree::start_order(service)
+        .into_iter()
+        .map(|resource| ResourceStatus {
+            name: resource.name.clone(),
+            depth: depths.get(&resource.name).copied().unwrap_or(0),
+            state,
+            at,
+        })
+        .collect()
+}
+
+fn measure_depth(resources: &[Resource], depth: u32, depths: &mut BTreeMap<ResourceName, u32>) {
+    for resource in resources {
+        depths.insert(resource.name.clone(), depth);
+        measure_depth(&resource.children, depth + 1, depths);
+    }
+}
+
+fn check_interval_ms(resource: &Resource) -> u64 {
+    resource
+        .actions
+        .iter()
+        .filter(|action| matches!(action.name.as_str(), "status" | "monitor") && action.depth.unwrap_or(0) == 0)
+        .find_map(|action| action.interval_ms)
+        .filter(|interval| *interval > 0)
+        .unwrap_or(CHECK_INTERVAL_MS)
+}
+
+fn not_running(name: &ServiceName, at: Time) -> Failure {
+    Failure {
+        at,
+        node: NodeName::default(),
+        resource: ResourceName(name.0.clone()),
+        operation: Operation::Monitor.name().to_owned(),
+        code: Some(7),
+        output: "the service was expected to run here, but does not run whole".into(),
+    }
+}
+
+fn tail(output: &str) -> String {
+    let start = output.len().saturating_sub(OUTPUT_KEPT_BYTES);
+    let start = (start..=output.len()).find(|&at| output.is_char_boundary(at)).unwrap_or(output.len());
+    output[start..].to_owned()
+}

@@ -1,0 +1,139 @@
+//! Where a service may run and where it should: the score of the failover domain (rhcs.md §4.2), then the exclusive rule,
+//! then the fewest running services, then the lowest node id.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use shared::conf::model::{Conf, Service};
+use shared::ids::{NodeId, ServiceName};
+use shared::status::Placement;
+use shared::text::ServiceState;
+
+use crate::replicated::{Record, Replicated};
+
+/// How much a failover domain wants a node (rhcs.md §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    Illegal,
+    Good,
+    Better,
+    Best,
+}
+
+/// What the score depends on beside the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// Nodes that could run something.
+    pub online: &'a [NodeId],
+    pub owner: Option<NodeId>,
+    /// The service is started or starting on `owner`.
+    pub running: bool,
+}
+
+/// The level of one node for one service, in exactly the order of rhcs.md §4.2.
+pub fn level(conf: &Conf, service: &Service, node: NodeId, situation: Situation<'_>) -> Level {
+    let online = |id: NodeId| situation.online.contains(&id);
+    if !online(node) {
+        return Level::Illegal;
+    }
+    let Some(domain) = service.domain.as_ref().and_then(|name| conf.domain(name)) else { return Level::Best };
+    let priorities: BTreeMap<NodeId, u32> = domain
+        .nodes
+        .iter()
+        .filter_map(|(name, priority)| conf.node(name).map(|node| (node.id, *priority)))
+        .filter(|(id, _)| online(*id))
+        .collect();
+    let Some(preferred) = priorities.values().min() else {
+        return if domain.restricted { Level::Illegal } else { Level::Best };
+    };
+    let Some(priority) = priorities.get(&node) else {
+        return if domain.restricted { Level::Illegal } else { Level::Good };
+    };
+    let stays = domain.nofailback && situation.running && situation.owner.is_some_and(online);
+    let owned_here = situation.owner == Some(node);
+    match (priority > preferred, stays) {
+        (true, true) if owned_here => Level::Best,
+        (true, _) => Level::Better,
+        (false, true) if !owned_here => Level::Better,
+        (false, _) => Level::Best,
+    }
+}
+
+/// Services that count as running somewhere, by node, with whether one of them is exclusive.
+pub(crate) struct Load {
+    per_node: BTreeMap<NodeId, Vec<(ServiceName, bool)>>,
+}
+
+impl Load {
+    pub(crate) fn of(state: &Replicated, conf: &Conf) -> Self {
+        let mut load = Self { per_node: BTreeMap::new() };
+        for (name, record) in &state.services {
+            if let Some(holder) = record.holder {
+                load.add(conf, holder, name);
+            }
+        }
+        load
+    }
+
+    pub(crate) fn add(&mut self, conf: &Conf, node: NodeId, service: &ServiceName) {
+        let exclusive = conf.service(service).is_some_and(|service| service.exclusive > 0);
+        self.per_node.entry(node).or_default().push((service.clone(), exclusive));
+    }
+
+    fn others(&self, node: NodeId, service: &ServiceName) -> impl Iterator<Item = &(ServiceName, bool)> {
+        let service = service.clone();
+        self.per_node.get(&node).into_iter().flatten().filter(move |(name, _)| *name != service)
+    }
+
+    fn admits(&self, node: NodeId, service: &Service) -> bool {
+        if service.exclusive > 0 {
+            self.others(node, &service.name).next().is_none()
+        } else {
+            !self.others(node, &service.name).any(|(_, exclusive)| *exclusive)
+        }
+    }
+}
+
+/// Nodes that may be given services now: clean members that are not about to leave.
+pub(crate) fn takers(state: &Replicated) -> Vec<NodeId> {
+    state
+        .members
+        .iter()
+        .filter(|(_, member)| member.clean && !member.leaving && !member.goodbye)
+        .map(|(&id, _)| id)
+        .collect()
+}
+
+/// The situation of a recorded service.
+pub(crate) fn situation<'a>(record: &Record, online: &'a [NodeId]) -> Situation<'a> {
+    Situation {
+        online,
+        owner: record.holder,
+        running: matches!(record.state, ServiceState::Started | ServiceState::Starting),
+    }
+}
+
+/// The nodes that may run a service, best first, and what set the first apart.
+pub(crate) fn rank(
+    conf: &Conf,
+    service: &Service,
+    record: &Record,
+    online: &[NodeId],
+    load: &Load,
+) -> Vec<(NodeId, Placement)> {
+    let situation = situation(record, online);
+    let mut ranked: Vec<(Level, usize, NodeId)> = online
+        .iter()
+        .map(|&node| (level(conf, service, node, situation), load.others(node, &service.name).count(), node))
+        .filter(|(level, _, node)| *level > Level::Illegal && load.admits(*node, service))
+        .collect();
+    ranked.sort_by_key(|&(level, running, node)| (std::cmp::Reverse(level), running, node));
+    let why = match ranked[..] {
+        [] | [_] => Placement::OnlyNode,
+        [first, second, ..] if first.0 != second.0 => Placement::DomainScore,
+        [first, second, ..] if first.1 != second.1 => Placement::FewestServices,
+        _ => Placement::LowestId,
+    };
+    ranked.into_iter().map(|(_, _, node)| (node, why)).collect()
+}
