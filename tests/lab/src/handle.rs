@@ -4,7 +4,8 @@
 //! used side by side. The handle that created the lab owns it: when it is dropped, or its process dies, the lab ends.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,10 +17,13 @@ use crate::options::LabOptions;
 use crate::plan::{MAX_HOSTS, Nic, Place};
 use crate::protocol::{BmcMode, Cut, LabState, PROTOCOL, Reply, Request, ask};
 use crate::run::ended_within;
-use crate::{disk, inside, plan, process, sweep};
+use crate::{disk, inside, netns, plan, process, sweep};
 
 /// A lab ends within a second; a machine under load gets more.
 const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// The discard port: nothing listens there, so a live kernel refuses the connection at once.
+const UNUSED_PORT: u16 = 9;
 
 /// Longest name of a lab; the path of its control socket must fit into the kernel's 108 bytes.
 const NAME_MAX: usize = 40;
@@ -75,20 +79,9 @@ impl Lab {
 
     fn start(mut options: LabOptions, owned: bool) -> Result<Lab> {
         check(&options)?;
-        sweep::sweep().context("cannot remove what a dead lab left")?;
+        sweep().context("cannot remove what a dead lab left")?;
         let name = options.name.get_or_insert_with(unique_name).clone();
-        let base = sweep::base_folder();
-        fs::create_dir_all(&base)?;
-        let folder = base.canonicalize()?.join(&name);
-        check_folder(&folder)?;
-        if let Err(e) = fs::create_dir(&folder) {
-            let hint = if folder.exists() {
-                format!("a lab named {name} is running (lab down --name {name})")
-            } else {
-                String::new()
-            };
-            return Err(e).with_context(|| format!("cannot make {}; {hint}", folder.display()));
-        }
+        let folder = make_folder(&name)?;
         process::write_identity(&folder.join("owner"), std::process::id())?;
         let started = prepare(&folder, &options).and_then(|()| start_keeper(&folder, owned));
         let child = started.inspect_err(|_| {
@@ -251,6 +244,13 @@ impl Lab {
         }
     }
 
+    /// Whether the kernel at an address answers a place within `limit`: accepts or refuses a TCP connection.
+    pub fn reaches(&self, from: Place, address: IpAddr, limit: Duration) -> Result<bool> {
+        let target = SocketAddr::new(address, UNUSED_PORT);
+        let answer = netns::inside(&self.namespace(from)?, || Ok(TcpStream::connect_timeout(&target, limit)))?;
+        Ok(answer.map_or_else(|e| e.kind() == ErrorKind::ConnectionRefused, |_| true))
+    }
+
     /// Adds a line of the caller's to events.log.
     pub fn note(&self, text: &str) -> Result<SystemTime> {
         self.act(&Request::Note { text: text.into() })
@@ -280,7 +280,8 @@ impl Lab {
 
     /// Boot id that a host shows now.
     pub fn boot_id(&self, host: usize) -> Result<String> {
-        Ok(self.get(host, "/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+        // The file that is shown as the kernel's own; the kernel's shines through while a dying host's mounts go.
+        Ok(self.get(host, inside::BOOT_ID)?.trim().to_owned())
     }
 
     /// Ends the lab and removes everything of it.
@@ -353,6 +354,27 @@ fn check_folder(folder: &Path) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// Makes the folder of a new lab.
+fn make_folder(name: &str) -> Result<PathBuf> {
+    let base = sweep::base_folder();
+    // A lab that ends right now removes the empty base folder; then it is made once more.
+    for _ in 0..3 {
+        fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
+        let Ok(base) = base.canonicalize() else { continue };
+        let folder = base.join(name);
+        check_folder(&folder)?;
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                bail!("a lab named {name} is running; end it with `lab --name {name} down` or choose another name")
+            }
+            Err(e) => return Err(e).with_context(|| format!("cannot make {}", folder.display())),
+        }
+    }
+    bail!("{} vanishes as soon as it is made", base.display())
 }
 
 fn unique_name() -> String {

@@ -35,6 +35,9 @@ enum Verb {
         /// Script that every host runs at boot.
         #[arg(long)]
         rc: Option<PathBuf>,
+        /// Stay in the foreground; the lab ends with this process, however it ends.
+        #[arg(long)]
+        foreground: bool,
     },
     /// End a lab and remove everything of it.
     Down,
@@ -110,12 +113,15 @@ fn run(arguments: Arguments) -> Result<i32> {
     let name = arguments.name;
     let attach = || Lab::attach(&name);
     match arguments.verb {
-        Verb::Up { hosts, binaries, rc } => {
+        Verb::Up { hosts, binaries, rc, foreground } => {
             let mut options = LabOptions::hosts(hosts).name(&name);
             options.binaries = binaries.map(std::path::absolute).transpose()?;
             options.rc = rc.map(std::fs::read_to_string).transpose().context("cannot read the script")?;
-            let lab = Lab::create_detached(options)?;
-            print(&format!("{} is up: {}\n", name, lab.folder().display()))?;
+            let lab = if foreground { Lab::create(options)? } else { Lab::create_detached(options)? };
+            print(&format!("{name} is up: {}\n", lab.folder().display()))?;
+            while foreground {
+                std::thread::park();
+            }
         }
         Verb::Down => attach()?.down()?,
         Verb::List => print(&lab::list().iter().map(|name| format!("{name}\n")).collect::<String>())?,
@@ -148,7 +154,9 @@ fn run(arguments: Arguments) -> Result<i32> {
         Verb::Forward { port, place, target } => {
             let forward = attach()?.forward(port, place_of(&place)?, target)?;
             print(&format!("{} leads to {target} in {place}\n", forward.local()))?;
-            std::thread::park();
+            loop {
+                std::thread::park();
+            }
         }
         Verb::Sweep => print(&lab::sweep()?.iter().map(|name| format!("removed {name}\n")).collect::<String>())?,
     }

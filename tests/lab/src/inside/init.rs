@@ -23,6 +23,9 @@ use crate::run::HOST_PATH;
 /// refuses an upper folder inside its lower one.
 pub(crate) const KEPT: [&str; 7] = ["usr", "etc", "var", "root", "home", "opt", "srv"];
 
+/// Where a host keeps the boot id that it shows as the kernel's.
+pub(crate) const BOOT_ID: &str = "/run/.boot_id";
+
 /// Where our programs are seen in a host.
 const BINARIES: &str = "opt/cluster/bin";
 
@@ -139,7 +142,7 @@ fn mount_kernel(root: &Path) -> Result<()> {
         bind(&root.join("dev/null"), &proc.join("sysrq-trigger"), false)?;
     }
     // The kernel has one boot id for the machine; a host shows a new one after each power-on, as real hosts do.
-    let boot_id = root.join("run/.boot_id");
+    let boot_id = root.join(BOOT_ID.trim_start_matches('/'));
     fs::write(&boot_id, fs::read("/proc/sys/kernel/random/uuid")?)?;
     bind(&boot_id, &proc.join("sys/kernel/random/boot_id"), true)
 }

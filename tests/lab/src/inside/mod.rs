@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use crate::protocol::{Reply, Request, ask};
 
 pub(crate) use enter::TIMED_OUT;
-pub(crate) use init::KEPT;
+pub(crate) use init::{BOOT_ID, KEPT};
 
 /// This very binary, also when the file was replaced by a newer build meanwhile.
 pub(crate) const SELF: &str = "/proc/self/exe";

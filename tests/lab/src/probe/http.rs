@@ -72,7 +72,10 @@ pub struct HttpPoller {
 #[derive(Debug, Default)]
 struct Shared {
     answers: Mutex<Vec<Answer>>,
+    /// When the oldest request that is still under way was sent.
+    oldest: Mutex<Option<SystemTime>>,
     grown: Condvar,
+    ended: Condvar,
     ending: AtomicBool,
 }
 
@@ -115,11 +118,13 @@ impl HttpPoller {
 
     /// The longest outage since a moment: from the sending of the last good request before a failure to the end of the first
     /// good one after it; zero if nothing failed. An outage that lasts still counts until the last answer.
+    /// Waits for the requests that are under way, at most a second.
     pub fn outage(&self, since: SystemTime) -> Duration {
+        self.shared.wait_ended(SystemTime::now());
         outage(self.answers().into_iter().filter(|answer| answer.sent >= since).collect())
     }
 
-    /// Ends the poller and gives all answers.
+    /// Sends no more, waits for what is under way (at most a second) and gives all answers.
     pub fn finish(mut self) -> Vec<Answer> {
         self.end();
         self.answers()
@@ -142,6 +147,13 @@ impl Drop for HttpPoller {
 impl Shared {
     fn answers(&self) -> MutexGuard<'_, Vec<Answer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every request sent up to a moment has ended.
+    fn wait_ended(&self, moment: SystemTime) {
+        let oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = GIVE_UP + ASK_EVERY * 2;
+        drop(self.ended.wait_timeout_while(oldest, limit, |oldest| oldest.is_some_and(|oldest| oldest <= moment)));
     }
 
     fn record(&self, sent: SystemTime, outcome: Outcome) {
@@ -179,9 +191,13 @@ fn poll(shared: &Shared, target: SocketAddrV4, request: &[u8]) {
     let mut under_way: BTreeMap<u64, Request> = BTreeMap::new();
     let mut next = Instant::now();
     let mut number = 0;
-    while !shared.ending.load(Ordering::SeqCst) {
+    loop {
+        let ending = shared.ending.load(Ordering::SeqCst);
+        if ending && under_way.is_empty() {
+            break;
+        }
         let now = Instant::now();
-        if now >= next {
+        if now >= next && !ending {
             next = (next + ASK_EVERY).max(now);
             number += 1;
             let sent = SystemTime::now();
@@ -198,13 +214,17 @@ fn poll(shared: &Shared, target: SocketAddrV4, request: &[u8]) {
         for late in overdue.into_iter().filter_map(|number| under_way.remove(&number)) {
             shared.record(late.sent, Outcome::Nothing(format!("no answer within {GIVE_UP:?}")));
         }
-        for number in ready(&under_way, next.saturating_duration_since(Instant::now())) {
+        let pause = next.saturating_duration_since(Instant::now()).max(if ending { ASK_EVERY } else { Duration::ZERO });
+        for number in ready(&under_way, pause) {
             let Some(current) = under_way.get_mut(&number) else { continue };
             if let Some(outcome) = step(current, request) {
                 shared.record(current.sent, outcome);
                 under_way.remove(&number);
             }
         }
+        // Requests are numbered in the order in which they were sent.
+        *shared.oldest.lock().unwrap_or_else(PoisonError::into_inner) = under_way.values().next().map(|r| r.sent);
+        shared.ended.notify_all();
     }
 }
 

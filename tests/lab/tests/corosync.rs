@@ -1,0 +1,76 @@
+//! True corosync 3 in the lab: three hosts, knet with encryption on two rings, through partition, power cut and healing.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::SOON;
+use lab::{Lab, LabOptions, Nic, Place, wait_for};
+
+const RC: &str = "mkdir -p /var/log/corosync /var/lib/corosync\nexec corosync\n";
+
+fn conf(hosts: usize) -> String {
+    let mut nodes = String::new();
+    for host in 1..=hosts {
+        nodes += &format!(
+            "  node {{\n    name: node{host}\n    nodeid: {host}\n    ring0_addr: {}\n    ring1_addr: {}\n  }}\n",
+            Nic::Ring0.address(host),
+            Nic::Ring1.address(host),
+        );
+    }
+    format!(
+        "totem {{\n  version: 2\n  cluster_name: lab\n  transport: knet\n  token: 1000\n  token_coefficient: 0\n  \
+         crypto_cipher: aes256\n  crypto_hash: sha256\n}}\nnodelist {{\n{nodes}}}\nquorum {{\n  provider: corosync_votequorum\n}}\n\
+         logging {{\n  to_logfile: yes\n  logfile: /var/log/corosync/corosync.log\n  to_syslog: no\n  timestamp: hires\n}}\n"
+    )
+}
+
+/// Members that a host sees, or `None` while corosync does not answer.
+fn members(lab: &Lab, host: usize) -> Option<Vec<usize>> {
+    let out = lab.sh(Place::Host(host), "corosync-quorumtool -p -l -i").ok()?.stdout;
+    let ids = out.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    Some(ids.collect()).filter(|ids: &Vec<_>| !ids.is_empty())
+}
+
+fn wait_members(lab: &Lab, host: usize, expected: &[usize]) {
+    let seen = wait_for("the membership", SOON, || (members(lab, host)? == expected).then_some(()));
+    assert!(seen.is_ok(), "node{host} sees {:?}, not {expected:?}", members(lab, host));
+}
+
+#[test]
+fn three_hosts_form_an_encrypted_cluster_that_survives_partition_ring_loss_and_power_cut() {
+    let options = LabOptions::hosts(3).without_bmcs().rc(RC).file("/etc/corosync/corosync.conf", conf(3), 0o644).file(
+        "/etc/corosync/authkey",
+        "lab-key-".repeat(32),
+        0o400,
+    );
+    let start = Instant::now();
+    let lab = Lab::create(options).unwrap();
+    for host in 1..=3 {
+        wait_members(&lab, host, &[1, 2, 3]);
+    }
+    let formed = start.elapsed();
+    assert!(formed < Duration::from_secs(5), "the cluster took {formed:?} to form");
+
+    lab.partition(&[&[1], &[2, 3]], &[Nic::Ring0, Nic::Ring1]).unwrap();
+    wait_members(&lab, 1, &[1]);
+    wait_members(&lab, 2, &[2, 3]);
+    assert!(!lab.sh(Place::Host(1), "corosync-quorumtool -s").unwrap().stdout.contains("Quorate:          Yes"));
+    lab.heal().unwrap();
+    for host in 1..=3 {
+        wait_members(&lab, host, &[1, 2, 3]);
+    }
+
+    lab.partition(&[&[1], &[2], &[3]], &[Nic::Ring0]).unwrap();
+    let down = || lab.sh(Place::Host(2), "corosync-cfgtool -s").unwrap().stdout.contains("disconnected").then_some(());
+    wait_for("the first ring to be down", SOON, down).unwrap();
+    assert_eq!(members(&lab, 2).unwrap(), [1, 2, 3], "the second ring holds the cluster together");
+    lab.heal().unwrap();
+
+    lab.power_off(3).unwrap();
+    wait_members(&lab, 1, &[1, 2]);
+    lab.power_on(3).unwrap();
+    for host in 1..=3 {
+        wait_members(&lab, host, &[1, 2, 3]);
+    }
+}
