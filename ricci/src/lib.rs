@@ -1,5 +1,6 @@
 //! (see docs/architecture.md)
 
+pub mod agent;
 pub mod cli;
 pub mod corosync;
 pub mod rgmanager;
