@@ -57,11 +57,17 @@ fn one_member_one_service_and_their_exit_codes() {
 fn an_unknown_name_is_said_with_the_closest_one() {
     let rgmanager = FakeRgmanager::with_status(three_nodes());
     let member = rgmanager.run("clustat", &["-m", "noed2"]);
-    assert_eq!((member.code, member.err.as_str()), (255, "clustat: there is no member 'noed2'; closest match: 'node2'\n"));
+    assert_eq!(
+        (member.code, member.err.as_str()),
+        (255, "clustat: there is no member 'noed2'; closest match: 'node2'\n")
+    );
     let service = rgmanager.run("clustat", &["-s", "guest1"]);
     assert_eq!((service.code, service.err.as_str()), (255, "clustat: there is no service 'service:guest1'\n"));
     let xml = rgmanager.run("clustat", &["-x", "-s", "wbe"]);
-    assert_eq!((xml.code, xml.out.as_str()), (0, "<?xml version=\"1.0\"?>\n<clustat version=\"4.1.1\">\n  <groups/>\n</clustat>\n"));
+    assert_eq!(
+        (xml.code, xml.out.as_str()),
+        (0, "<?xml version=\"1.0\"?>\n<clustat version=\"4.1.1\">\n  <groups/>\n</clustat>\n")
+    );
 }
 
 #[test]
@@ -165,8 +171,14 @@ fn a_daemon_that_does_not_even_accept_costs_no_more() {
 fn answers_that_are_no_status_are_told_apart() {
     for (say, expected) in [
         (Say::Reply(Reply::PermissionDenied), "Permission denied: only root may see the states of services\n"),
-        (Say::Reply(Reply::Error { text: "corosync is gone".into() }), "Service states unavailable: corosync is gone\n"),
-        (Say::Raw("{\"reply\":\"nonsense\"}"), "Service states unavailable: rgmanager answered something this command cannot read"),
+        (
+            Say::Reply(Reply::Error { text: "corosync is gone".into() }),
+            "Service states unavailable: corosync is gone\n",
+        ),
+        (
+            Say::Raw("{\"reply\":\"nonsense\"}"),
+            "Service states unavailable: rgmanager answered something this command cannot read",
+        ),
         (Say::HangUp, "Service states unavailable: the connection to rgmanager broke: unexpected end of file\n"),
     ] {
         let say = std::sync::Mutex::new(Some(say));

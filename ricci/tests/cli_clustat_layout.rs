@@ -144,8 +144,11 @@ fn states_that_nobody_holds_show_the_last_owner_in_parentheses() {
 
 #[test]
 fn flags_end_the_state_column_exactly() {
-    for (frozen, partial, expected) in [(true, false, "started    [Z]"), (false, true, "started    [P]"), (true, true, "started   [ZP]")] {
-        let flagged = ServiceStatus { frozen, partial, ..service("service:a", ServiceState::Started, Some("node1"), None) };
+    for (frozen, partial, expected) in
+        [(true, false, "started    [Z]"), (false, true, "started    [P]"), (true, true, "started   [ZP]")]
+    {
+        let flagged =
+            ServiceStatus { frozen, partial, ..service("service:a", ServiceState::Started, Some("node1"), None) };
         let drawn = text(&cluster(vec![node(1, "node1")], vec![flagged]));
         assert!(drawn.ends_with(&format!(" {expected}\n")), "{drawn}");
     }
@@ -167,11 +170,7 @@ fn without_quorum_and_without_members_the_page_says_so() {
 #[test]
 fn the_long_form_tells_numbers_and_times() {
     let status = three_nodes();
-    let drawn = render_text(&Page {
-        long: true,
-        only_service: Some(ServiceName::from("vm:guest1")),
-        ..page(&status)
-    });
+    let drawn = render_text(&Page { long: true, only_service: Some(ServiceName::from("vm:guest1")), ..page(&status) });
     assert_eq!(
         drawn,
         "\
@@ -189,7 +188,9 @@ Service Name      : vm:guest1
     );
     let whole = render_text(&Page { long: true, ..page(&status) });
     assert_eq!(whole.matches("  Last Transition : ").count(), 3);
-    assert!(whole.contains("3 Offline\n\nService Information\n------- -----------\n\nService Name      : service:db\n"));
+    assert!(
+        whole.contains("3 Offline\n\nService Information\n------- -----------\n\nService Name      : service:db\n")
+    );
 }
 
 #[test]
@@ -305,7 +306,16 @@ Fencing of node3: attempt 3, method 'power' is running on node1, since Thu Nov  
 fn exit_codes_are_those_of_the_field() {
     use ServiceState::*;
     for state in [
-        Stopped, Starting, Started, Stopping, Failed, Uninitialized, Checking, Recoverable, Recovering, Disabled,
+        Stopped,
+        Starting,
+        Started,
+        Stopping,
+        Failed,
+        Uninitialized,
+        Checking,
+        Recoverable,
+        Recovering,
+        Disabled,
         Migrating,
     ] {
         let status = cluster(vec![node(1, "node1")], vec![service("service:a", state, None, None)]);

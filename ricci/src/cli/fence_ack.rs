@@ -76,8 +76,8 @@ fn parse(arguments: Vec<String>) -> Result<Options, Option<String>> {
 
 fn acknowledge(options: &Options) -> Result<&'static str, String> {
     let node = &options.node;
-    let mut client =
-        Client::connect(&socket_path(), LIMIT).map_err(|error| format!("fence_ack_manual: {}", shared::chain(&error)))?;
+    let mut client = Client::connect(&socket_path(), LIMIT)
+        .map_err(|error| format!("fence_ack_manual: {}", shared::chain(&error)))?;
     let status = ask_status(&mut client)?;
     check_victim(&status, node)?;
     if options.ask {

@@ -136,8 +136,10 @@ mod tests {
     const LETTERS: &str = "fIls:m:xh?";
 
     fn read(arguments: &[&str]) -> (Vec<Item>, Vec<String>) {
-        let mut options = Getopt::new(LETTERS, arguments.iter().map(|text| (*text).to_owned()))
-            .with_long(&[LongOption { name: "why", takes_value: true }, LongOption { name: "plan", takes_value: false }]);
+        let mut options = Getopt::new(LETTERS, arguments.iter().map(|text| (*text).to_owned())).with_long(&[
+            LongOption { name: "why", takes_value: true },
+            LongOption { name: "plan", takes_value: false },
+        ]);
         let items = options.by_ref().collect();
         (items, options.into_operands())
     }
@@ -146,7 +148,10 @@ mod tests {
     fn letters_can_be_bundled_and_the_last_may_take_the_rest_or_the_next_word() {
         assert_eq!(read(&["-fx"]).0, [Item::Flag('f'), Item::Flag('x')]);
         assert_eq!(read(&["-fmnode1"]).0, [Item::Flag('f'), Item::Value('m', "node1".into())]);
-        assert_eq!(read(&["-fm", "node1", "-x"]).0, [Item::Flag('f'), Item::Value('m', "node1".into()), Item::Flag('x')]);
+        assert_eq!(
+            read(&["-fm", "node1", "-x"]).0,
+            [Item::Flag('f'), Item::Value('m', "node1".into()), Item::Flag('x')]
+        );
         assert_eq!(read(&["-s", "-x"]).0, [Item::Value('s', "-x".into())], "an argument may look like an option");
     }
 
@@ -168,10 +173,7 @@ mod tests {
 
     #[test]
     fn long_options_take_their_value_after_an_equals_sign_or_as_the_next_word() {
-        assert_eq!(read(&["--why=web", "--plan"]).0, [
-            Item::Long("why", Some("web".into())),
-            Item::Long("plan", None)
-        ]);
+        assert_eq!(read(&["--why=web", "--plan"]).0, [Item::Long("why", Some("web".into())), Item::Long("plan", None)]);
         assert_eq!(read(&["--why", "web"]).0, [Item::Long("why", Some("web".into()))]);
         assert_eq!(read(&["--plan=1"]).0, [Item::Unknown("option '--plan' doesn't allow an argument".into())]);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use shared::ids::{NodeId, NodeName};
 
-use crate::corosync::query::{self, QueryError};
 use crate::corosync::Value;
+use crate::corosync::query::{self, QueryError};
 
 /// `CS_ERR_ACCESS`: corosync answers only root and those its uidgid files name.
 const COROSYNC_ERROR_ACCESS: i32 = 11;
@@ -69,7 +69,9 @@ fn block_on<T>(question: impl Future<Output = Result<T, QueryError>>) -> Result<
         .enable_time()
         .build()
         .map_err(|error| NoMembers { errno_text: "Cannot allocate memory", text: error.to_string() })?;
-    runtime.block_on(question).map_err(|error| NoMembers { errno_text: errno_text(&error), text: shared::chain(&error) })
+    runtime
+        .block_on(question)
+        .map_err(|error| NoMembers { errno_text: errno_text(&error), text: shared::chain(&error) })
 }
 
 fn errno_text(error: &QueryError) -> &'static str {

@@ -12,13 +12,11 @@ use std::thread::JoinHandle;
 
 use shared::ids::{ConfDigest, ConfVersion, NodeId, NodeName, ServiceName, Time};
 use shared::socket::{Ask, Reply};
-use shared::status::{
-    ClusterStatus, ConfInForce, Membership, NodeStatus, Phase, Quorum, Reason, ServiceStatus,
-};
+use shared::status::{ClusterStatus, ConfInForce, Membership, NodeStatus, Phase, Quorum, Reason, ServiceStatus};
 use shared::text::ServiceState;
 
 /// What the fake does with a question.
-pub enum Say {
+pub(crate) enum Say {
     Reply(Reply),
     Raw(&'static str),
     /// Reads on, answers never.
@@ -26,7 +24,7 @@ pub enum Say {
     HangUp,
 }
 
-pub struct FakeRgmanager {
+pub(crate) struct FakeRgmanager {
     directory: tempfile::TempDir,
     asked: Arc<Mutex<Vec<Ask>>>,
     ended: Arc<AtomicBool>,
@@ -34,7 +32,7 @@ pub struct FakeRgmanager {
 }
 
 impl FakeRgmanager {
-    pub fn start(answer: impl Fn(&Ask) -> Say + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Ask) -> Say + Send + Sync + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("rgmanager.sk")).unwrap();
         let (asked, ended) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -53,27 +51,27 @@ impl FakeRgmanager {
     }
 
     /// Answers every question for the status with this one.
-    pub fn with_status(status: ClusterStatus) -> Self {
+    pub(crate) fn with_status(status: ClusterStatus) -> Self {
         Self::start(move |ask| match ask {
             Ask::Status => Say::Reply(Reply::Status { status: Box::new(status.clone()) }),
             _ => Say::Reply(Reply::Error { text: "not asked for in this test".into() }),
         })
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("rgmanager.sk")
     }
 
     /// All questions so far.
-    pub fn asked(&self) -> Vec<Ask> {
+    pub(crate) fn asked(&self) -> Vec<Ask> {
         self.asked.lock().unwrap().clone()
     }
 
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Ran {
         run(program, arguments, &self.socket(), "")
     }
 
-    pub fn run_typing(&self, program: &str, arguments: &[&str], typed: &str) -> Ran {
+    pub(crate) fn run_typing(&self, program: &str, arguments: &[&str], typed: &str) -> Ran {
         run(program, arguments, &self.socket(), typed)
     }
 }
@@ -108,21 +106,21 @@ fn serve(stream: &UnixStream, answer: &(impl Fn(&Ask) -> Say + ?Sized), asked: &
 
 /// What a command did.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ran {
-    pub out: String,
-    pub err: String,
-    pub code: i32,
+pub(crate) struct Ran {
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) code: i32,
 }
 
 impl Ran {
     /// Nothing on stderr, and this on stdout.
-    pub fn expect(&self, code: i32, out: &str) {
+    pub(crate) fn expect(&self, code: i32, out: &str) {
         assert_eq!((self.code, self.err.as_str()), (code, ""), "{self:?}");
         assert_eq!(self.out, out);
     }
 }
 
-pub fn run(program: &str, arguments: &[&str], socket: &std::path::Path, typed: &str) -> Ran {
+pub(crate) fn run(program: &str, arguments: &[&str], socket: &std::path::Path, typed: &str) -> Ran {
     let path = match program {
         "clustat" => env!("CARGO_BIN_EXE_clustat"),
         "clusvcadm" => env!("CARGO_BIN_EXE_clusvcadm"),
@@ -149,7 +147,7 @@ pub fn run(program: &str, arguments: &[&str], socket: &std::path::Path, typed: &
     }
 }
 
-pub fn node(id: u32, name: &str) -> NodeStatus {
+pub(crate) fn node(id: u32, name: &str) -> NodeStatus {
     NodeStatus {
         id: NodeId(id),
         name: NodeName::from(name),
@@ -164,11 +162,11 @@ pub fn node(id: u32, name: &str) -> NodeStatus {
     }
 }
 
-pub fn offline(id: u32, name: &str) -> NodeStatus {
+pub(crate) fn offline(id: u32, name: &str) -> NodeStatus {
     NodeStatus { online: false, member: Membership::Absent, ..node(id, name) }
 }
 
-pub fn service(name: &str, state: ServiceState, owner: Option<&str>, last_owner: Option<&str>) -> ServiceStatus {
+pub(crate) fn service(name: &str, state: ServiceState, owner: Option<&str>, last_owner: Option<&str>) -> ServiceStatus {
     ServiceStatus {
         name: ServiceName::from(name),
         state,
@@ -186,7 +184,7 @@ pub fn service(name: &str, state: ServiceState, owner: Option<&str>, last_owner:
     }
 }
 
-pub fn cluster(nodes: Vec<NodeStatus>, services: Vec<ServiceStatus>) -> ClusterStatus {
+pub(crate) fn cluster(nodes: Vec<NodeStatus>, services: Vec<ServiceStatus>) -> ClusterStatus {
     ClusterStatus {
         cluster: "prod".into(),
         at: Time(1_793_872_800_000),
@@ -203,11 +201,8 @@ pub fn cluster(nodes: Vec<NodeStatus>, services: Vec<ServiceStatus>) -> ClusterS
 }
 
 /// Two nodes up, one down; a started, a disabled and a frozen service.
-pub fn three_nodes() -> ClusterStatus {
-    let frozen = ServiceStatus {
-        frozen: true,
-        ..service("vm:guest1", ServiceState::Started, Some("node1"), None)
-    };
+pub(crate) fn three_nodes() -> ClusterStatus {
+    let frozen = ServiceStatus { frozen: true, ..service("vm:guest1", ServiceState::Started, Some("node1"), None) };
     cluster(
         vec![node(1, "node1"), node(2, "node2"), offline(3, "node3")],
         vec![

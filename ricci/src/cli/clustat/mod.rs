@@ -229,9 +229,8 @@ fn terminal_width() -> usize {
         return 80;
     }
     let from_environment = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
-    let columns = from_environment.or_else(|| {
-        rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col))
-    });
+    let columns =
+        from_environment.or_else(|| rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col)));
     // Narrower than this the name columns vanish.
     columns.filter(|columns| *columns >= 40).unwrap_or(80)
 }

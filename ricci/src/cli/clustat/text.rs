@@ -4,9 +4,7 @@
 use std::fmt::Write as _;
 
 use shared::ids::NodeName;
-use shared::status::{
-    FenceAttempt, FenceDeviceRun, FencingStatus, FencingStep, NodeStatus, Reason, ServiceStatus,
-};
+use shared::status::{FenceAttempt, FenceDeviceRun, FencingStatus, FencingStep, NodeStatus, Reason, ServiceStatus};
 
 use super::page::{Page, runs_rgmanager};
 
@@ -214,7 +212,9 @@ fn services_waiting_for(page: &Page<'_>, victim: &NodeName) -> String {
     let waiting: Vec<&str> = page
         .services()
         .into_iter()
-        .filter(|service| matches!(&service.waits_for, Some(Reason::FencingPending { nodes }) if nodes.contains(victim)))
+        .filter(
+            |service| matches!(&service.waits_for, Some(Reason::FencingPending { nodes }) if nodes.contains(victim)),
+        )
         .map(|service| service.name.as_str())
         .collect();
     let named = waiting[..waiting.len().min(WAITING_NAMED)].join(", ");

@@ -116,7 +116,7 @@ fn run(job: &Job) -> Result<u8, Failed> {
         return Err(Failed(format!("'{target}' is offline")));
     }
     say(&opening(job));
-    let request = request(&status, command(job, target.as_ref(), &status));
+    let request = request(&status, command(job, target.as_ref()));
     let finished = carry_out(client, request)?;
     say(&format!("{}\n", finished.code.text()));
     explain(job, &status, &finished);
@@ -152,15 +152,11 @@ fn opening(job: &Job) -> String {
     }
 }
 
-fn command(job: &Job, target: Option<&NodeName>, status: &ClusterStatus) -> Command {
+fn command(job: &Job, target: Option<&NodeName>) -> Command {
     let service = job.service.clone();
     match job.action {
-        Action::Enable if job.by_domain => Command::Enable { service, on: None, by_domain: true },
-        // Without a target, the node where the command is typed is meant.
-        Action::Enable => {
-            let local = || status.nodes.iter().find(|node| node.local).map(|node| node.name.clone());
-            Command::Enable { service, on: target.cloned().or_else(local), by_domain: false }
-        }
+        // Without a target, the node where the command is typed is meant; rgmanager knows which that is.
+        Action::Enable => Command::Enable { service, on: target.cloned(), by_domain: job.by_domain },
         Action::Disable => Command::Disable { service },
         Action::Stop => Command::Stop { service },
         Action::Restart => Command::Restart { service },
@@ -183,7 +179,9 @@ fn find_member(status: &ClusterStatus, name: &str) -> Result<NodeName, Failed> {
         Closest::None => format!("No matches for '{name}' found"),
         Closest::Several => format!("More than one possible match for '{name}' found"),
     };
-    Err(Failed(format!("'{name}' not in membership list\n{second}\nNothing was done; give the full name of the member.")))
+    Err(Failed(format!(
+        "'{name}' not in membership list\n{second}\nNothing was done; give the full name of the member."
+    )))
 }
 
 /// What is behind a result that is no plain success, on stderr.
@@ -194,7 +192,7 @@ fn explain(job: &Job, status: &ClusterStatus, finished: &Finished) {
     if !finished.explanation.is_empty() {
         complain(&finished.explanation);
     }
-    if finished.code == ResultCode::NoService {
+    if finished.code == ResultCode::NoService && status.service(&job.service).is_none() {
         let known = status.services.iter().map(|service| service.name.as_str());
         if let Closest::One(one) = closest(job.service.as_str(), known) {
             complain(&format!("Closest match: '{one}'"));

@@ -63,7 +63,10 @@ pub(super) struct Job {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
     Do(Job),
-    Lock { action: LockAction, quiet: bool },
+    Lock {
+        action: LockAction,
+        quiet: bool,
+    },
     Version,
     /// Usage, after this sentence if there is one.
     Usage(Option<String>),

@@ -1,0 +1,333 @@
+//! `clusvcadm` and `fence_ack_manual` as programs: each letter, the request it makes, the words and the exit code.
+
+mod cli_fake;
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use cli_fake::{FakeRgmanager, Ran, Say, run, three_nodes};
+use shared::ids::NodeName;
+use shared::ids::ServiceName;
+use shared::socket::{Ask, Reply};
+use shared::status::{
+    Answer, ClusterStatus, Command, FencingStatus, FencingStep, Membership, Outcome, Refusal, Request,
+};
+use shared::text::ResultCode;
+
+fn web() -> ServiceName {
+    ServiceName::from("service:web")
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::from(name)
+}
+
+fn outcome(code: ResultCode, owner: Option<&str>, text: &str) -> Say {
+    Say::Reply(Reply::Outcome { outcome: Outcome { code, owner: owner.map(node), text: text.into() } })
+}
+
+fn status_reply(status: &ClusterStatus) -> Say {
+    Say::Reply(Reply::Status { status: Box::new(status.clone()) })
+}
+
+/// Accepts every request and ends it like this.
+fn accepting(code: ResultCode, owner: Option<&'static str>) -> FakeRgmanager {
+    FakeRgmanager::start(move |ask| match ask {
+        Ask::Status => status_reply(&three_nodes()),
+        Ask::Request { .. } => Say::Reply(Reply::Answer { answer: Answer::Accepted }),
+        Ask::Await { .. } => outcome(code, owner, ""),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn refusing(code: ResultCode, text: &'static str) -> FakeRgmanager {
+    FakeRgmanager::start(move |ask| match ask {
+        Ask::Status => status_reply(&three_nodes()),
+        Ask::Request { .. } => {
+            Say::Reply(Reply::Answer { answer: Answer::Refused(Refusal { code, text: text.into() }) })
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+fn requests(rgmanager: &FakeRgmanager) -> Vec<Request> {
+    let asked = rgmanager.asked();
+    asked.into_iter().filter_map(|ask| if let Ask::Request { request } = ask { Some(request) } else { None }).collect()
+}
+
+#[test]
+fn each_letter_makes_its_request_and_says_its_words() {
+    let enable = |on: Option<&str>, by_domain| Command::Enable { service: web(), on: on.map(node), by_domain };
+    let relocate = |to: Option<&str>| Command::Relocate { service: web(), to: to.map(node) };
+    let running = "service:web is now running on node2\n";
+    let cases: Vec<(&[&str], Command, &str, &str)> = vec![
+        (&["-e", "web"], enable(None, false), "Local machine trying to enable service:web...", running),
+        (&["-e", "web", "-F"], enable(None, true), "Local machine trying to enable service:web...", running),
+        (
+            &["-e", "web", "-m", "node2"],
+            enable(Some("node2"), false),
+            "Member node2 trying to enable service:web...",
+            running,
+        ),
+        (&["-d", "web"], Command::Disable { service: web() }, "Local machine disabling service:web...", ""),
+        (
+            &["-d", "web", "-n", "node2"],
+            Command::Disable { service: web() },
+            "Member node2 disabling service:web...",
+            "",
+        ),
+        (&["-s", "web"], Command::Stop { service: web() }, "Local machine stopping service:web...", ""),
+        (&["-R", "web"], Command::Restart { service: web() }, "Local machine trying to restart service:web...", ""),
+        (&["-r", "web"], relocate(None), "Trying to relocate service:web...", running),
+        (&["-r", "web", "-m", "node2"], relocate(Some("node2")), "Trying to relocate service:web to node2...", running),
+        (&["-r", "web", "node2"], relocate(Some("node2")), "Trying to relocate service:web to node2...", running),
+        (
+            &["-M", "web", "-m", "node2"],
+            Command::Migrate { service: web(), to: node("node2") },
+            "Trying to migrate service:web to node2...",
+            "",
+        ),
+        (&["-Z", "web"], Command::Freeze { service: web() }, "Local machine freezing service:web...", ""),
+        (&["-U", "web"], Command::Unfreeze { service: web() }, "Local machine unfreezing service:web...", ""),
+        (&["-c", "web"], Command::Convalesce { service: web() }, "Local machine convalescing service:web...", ""),
+    ];
+    let rgmanager = accepting(ResultCode::Success, Some("node2"));
+    for (arguments, command, first, second) in &cases {
+        rgmanager.run("clusvcadm", arguments).expect(0, &format!("{first}Success\n{second}"));
+        let request = requests(&rgmanager).pop().unwrap();
+        assert_eq!((&request.command, request.origin.as_str()), (command, "alice@node1"), "{arguments:?}");
+    }
+    let made = requests(&rgmanager);
+    assert_eq!(made.iter().map(|request| &request.id).collect::<std::collections::BTreeSet<_>>().len(), cases.len());
+    let awaited =
+        rgmanager.asked().into_iter().filter_map(|ask| if let Ask::Await { id } = ask { Some(id) } else { None });
+    assert!(awaited.eq(made.into_iter().map(|request| request.id)), "each waits for its own request");
+}
+
+#[test]
+fn every_result_has_its_text_and_exit_code() {
+    use ResultCode::*;
+    for (code, exit, text) in [
+        (Failure, 255, "Failure"),
+        (Aborted, 254, "Aborted; service failed"),
+        (NotMaster, 253, "Service not mastered locally"),
+        (NoService, 252, "Service does not exist"),
+        (Deadlock, 251, "Operation would cause a deadlock"),
+        (TryAgain, 250, "Temporary failure; try again"),
+        (Dependency, 249, "Operation violates dependency rule"),
+        (InvalidOperation, 248, "Invalid operation for resource"),
+        (NeedsQuorum, 247, "Operation requires quorum"),
+        (AlreadyRunning, 0, "Service is already running"),
+        (Frozen, 245, "Failure: Service is frozen"),
+        (NodeDead, 244, "Target node dead / nonexistent"),
+        (FencingPending, 243, "Fencing operation pending; try again later"),
+        (ScriptError, 242, "S/Lang Script Error"),
+        (NotRunnable, 241, "Service not runnable"),
+        (Exclusive, 240, "Service not runnable: cannot run exclusive"),
+        (OriginalOwner, 239, "Failed; service running on original owner"),
+        (PermissionDenied, 238, "Permission denied"),
+        (Warning, 237, "Warning; see system logs"),
+    ] {
+        let line = format!("Local machine trying to enable service:web...{text}\n");
+        accepting(code, Some("node1")).run("clusvcadm", &["-e", "web"]).expect(exit, &line);
+        let ran = refusing(code, "this is why").run("clusvcadm", &["-e", "web"]);
+        assert_eq!((ran.code, ran.out.as_str()), (exit, line.as_str()));
+        assert!(ran.err.starts_with("this is why\n"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_service_that_ends_elsewhere_than_asked_is_a_warning() {
+    let rgmanager = accepting(ResultCode::Success, Some("node1"));
+    rgmanager
+        .run("clusvcadm", &["-r", "web", "-m", "node2"])
+        .expect(0, "Trying to relocate service:web to node2...Success\nWarning: service:web is now running on node1\n");
+    rgmanager
+        .run("clusvcadm", &["-r", "web"])
+        .expect(0, "Trying to relocate service:web...Success\nservice:web is now running on node1\n");
+}
+
+#[test]
+fn an_unknown_member_is_refused_with_the_closest_match_named() {
+    for (typed, second) in [
+        ("node", "More than one possible match for 'node' found"),
+        ("nod2", "Closest match: 'node2'"),
+        ("mailhub", "No matches for 'mailhub' found"),
+    ] {
+        let rgmanager = accepting(ResultCode::Success, None);
+        let ran = rgmanager.run("clusvcadm", &["-r", "web", "-m", typed]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+        assert_eq!(
+            ran.err,
+            format!(
+                "'{typed}' not in membership list\n{second}\nNothing was done; give the full name of the member.\n"
+            )
+        );
+        assert_eq!(requests(&rgmanager), []);
+    }
+}
+
+#[test]
+fn an_unknown_service_is_named_with_its_closest_match() {
+    let ran = refusing(ResultCode::NoService, "cluster.conf has no service:wbe").run("clusvcadm", &["-d", "wbe"]);
+    assert_eq!((ran.code, ran.out.as_str()), (252, "Local machine disabling service:wbe...Service does not exist\n"));
+    assert_eq!(ran.err, "cluster.conf has no service:wbe\nClosest match: 'service:web'\n");
+}
+
+#[test]
+fn a_migration_to_a_node_that_is_down_is_not_even_asked_for() {
+    let rgmanager = accepting(ResultCode::Success, None);
+    let ran = rgmanager.run("clusvcadm", &["-M", "vm:guest1", "-m", "node3"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "'node3' is offline\n"));
+    assert_eq!(requests(&rgmanager), []);
+}
+
+#[test]
+fn locks_are_set_taken_off_and_asked_for() {
+    let rgmanager = accepting(ResultCode::Success, None);
+    rgmanager.run("clusvcadm", &["-l"]).expect(0, "Resource groups locked\n");
+    rgmanager.run("clusvcadm", &["-u"]).expect(0, "Resource groups unlocked\n");
+    rgmanager.run("clusvcadm", &["-ql"]).expect(0, "");
+    let commands: Vec<Command> = requests(&rgmanager).into_iter().map(|request| request.command).collect();
+    assert_eq!(commands, [Command::Lock, Command::Unlock, Command::Lock]);
+    rgmanager.run("clusvcadm", &["-S"]).expect(0, "Resource groups unlocked\n");
+    let locked = ClusterStatus { locked: true, ..three_nodes() };
+    FakeRgmanager::with_status(locked).run("clusvcadm", &["-S"]).expect(0, "Resource groups locked\n");
+    let refused = refusing(ResultCode::NeedsQuorum, "two of three nodes are missing");
+    for (letter, first) in [("-l", "Lock operation failed"), ("-u", "Unlock operation failed")] {
+        let ran = refused.run("clusvcadm", &[letter]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+        assert_eq!(ran.err, format!("{first}: Operation requires quorum. two of three nodes are missing\n"));
+    }
+}
+
+#[test]
+fn quiet_leaves_only_the_exit_code() {
+    accepting(ResultCode::Success, Some("node1")).run("clusvcadm", &["-q", "-e", "web"]).expect(0, "");
+    let ran = refusing(ResultCode::Frozen, "unfreeze it first").run("clusvcadm", &["-qd", "web"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (245, "", "unfreeze it first\n"));
+}
+
+fn without_daemon(arguments: &[&str]) -> Ran {
+    run("clusvcadm", arguments, Path::new("/nonexistent/rgmanager.sk"), "")
+}
+
+#[test]
+fn arguments_that_make_no_sense_exit_with_one() {
+    for arguments in [&["-h"][..], &["-?"], &[], &["-m", "node1"]] {
+        let ran = without_daemon(arguments);
+        assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{arguments:?}");
+        assert!(ran.out.starts_with("usage: clusvcadm [action] [options]\n"));
+    }
+    let ran = without_daemon(&["-k"]);
+    assert!(ran.code == 1 && ran.err.starts_with("clusvcadm: invalid option -- 'k'\nusage: "), "{ran:?}");
+    let ran = without_daemon(&["-F", "-m", "node1", "-e", "web"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "Cannot use '-F' with '-n' or '-m'\n"));
+    let ran = without_daemon(&["-M", "vm:a"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "Migration requires a target cluster member\n"));
+    without_daemon(&["-v"]).expect(0, &format!("{}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_cluster_it_says_so() {
+    let ran = without_daemon(&["-e", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!(
+        ran.err,
+        "Could not connect to cluster service\n\
+         The cluster is not running on this node (systemctl start rgmanager starts it).\n"
+    );
+    assert!(without_daemon(&["-S"]).err.starts_with("Query operation failed: Could not connect to cluster service\n"));
+}
+
+#[test]
+fn whoever_is_not_root_is_denied() {
+    let rgmanager = FakeRgmanager::start(|ask| match ask {
+        Ask::Status => status_reply(&three_nodes()),
+        _ => Say::Reply(Reply::PermissionDenied),
+    });
+    let ran = rgmanager.run("clusvcadm", &["-d", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (238, "Local machine disabling service:web...Permission denied\n"));
+    assert_eq!(ran.err, "Only root may change the state of services.\n");
+}
+
+#[test]
+fn an_answer_that_is_none_is_an_error_receiving_the_reply() {
+    for say in [Say::HangUp, Say::Raw("{}"), Say::Reply(Reply::Done)] {
+        let say = Mutex::new(Some(say));
+        let rgmanager = FakeRgmanager::start(move |ask| match ask {
+            Ask::Status => status_reply(&three_nodes()),
+            _ => say.lock().unwrap().take().unwrap(),
+        });
+        let ran = rgmanager.run("clusvcadm", &["-d", "web"]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.starts_with("Error receiving reply!\n"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_daemon_restarted_meanwhile_is_asked_again_for_the_same_request() {
+    let hung_up = Mutex::new(false);
+    let rgmanager = FakeRgmanager::start(move |ask| match ask {
+        Ask::Status => status_reply(&three_nodes()),
+        Ask::Request { .. } => Say::Reply(Reply::Answer { answer: Answer::Accepted }),
+        Ask::Await { .. } if !std::mem::replace(&mut *hung_up.lock().unwrap(), true) => Say::HangUp,
+        _ => outcome(ResultCode::Success, Some("node1"), ""),
+    });
+    rgmanager
+        .run("clusvcadm", &["-e", "web"])
+        .expect(0, "Local machine trying to enable service:web...Success\nservice:web is now running on node1\n");
+    assert_eq!(requests(&rgmanager).len(), 1);
+}
+
+fn with_victim() -> ClusterStatus {
+    let mut status = three_nodes();
+    status.nodes[2].member = Membership::Victim;
+    status.nodes[2].fencing = Some(FencingStatus {
+        since: status.at,
+        attempt: 1,
+        step: FencingStep::NoMethod,
+        by: None,
+        method: None,
+        last: None,
+        advice: "Make sure that node3 is off, then: fence_ack_manual node3".into(),
+    });
+    status
+}
+
+fn acknowledging() -> FakeRgmanager {
+    FakeRgmanager::start(|ask| match ask {
+        Ask::Status => status_reply(&with_victim()),
+        Ask::Request { .. } => Say::Reply(Reply::Answer { answer: Answer::Accepted }),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn an_acknowledgement_needs_the_exact_word() {
+    for typed in ["absolutely\n", "absolutely"] {
+        let rgmanager = acknowledging();
+        let ran = rgmanager.run_typing("fence_ack_manual", &["-n", "node3"], typed);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+        assert!(ran.out.ends_with("Continue [NO/absolutely]? Done\n"), "{}", ran.out);
+        let commands: Vec<Command> = requests(&rgmanager).into_iter().map(|request| request.command).collect();
+        assert_eq!(commands, [Command::AcknowledgeFence { node: node("node3") }]);
+    }
+    for typed in ["yes\n", "Absolutely\n", " absolutely\n", "\n", ""] {
+        let rgmanager = acknowledging();
+        let ran = rgmanager.run_typing("fence_ack_manual", &["node3"], typed);
+        assert_eq!((ran.code, ran.err.as_str()), (1, "Aborted.\n"), "{typed:?}");
+        assert_eq!(requests(&rgmanager), []);
+    }
+}
+
+#[test]
+fn nobody_is_asked_to_vouch_for_a_node_that_nothing_waits_for() {
+    let ran = acknowledging().run_typing("fence_ack_manual", &["node2"], "absolutely\n");
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!(ran.err, "fence_ack_manual: nothing waits for fencing of node2; nothing was done.\n");
+    let ran = acknowledging().run_typing("fence_ack_manual", &["nod3"], "absolutely\n");
+    assert_eq!(ran.err, "fence_ack_manual: there is no node 'nod3' in cluster prod. Closest match: 'node3'.\n");
+    let ran = acknowledging().run("fence_ack_manual", &[]);
+    assert!(ran.code == 1 && ran.err.starts_with("fence_ack_manual: no node given\nusage: "), "{ran:?}");
+}
