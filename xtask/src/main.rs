@@ -1,2 +1,110 @@
-//! Every chore of the project behind one command: `cargo xtask <chore>`.
-fn main() {}
+//! Every chore of the project behind one command: `cargo xtask <chore>`. Each chore does its own set-up; what it installs is
+//! listed in `packages`. Nothing here is part of the product.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
+
+mod check;
+mod packages;
+mod run;
+mod test;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what the other chores need (Debian packages; root).
+    Setup,
+    /// A three-host lab with a working cluster and luci; stays until Ctrl-C, leaves nothing behind.
+    Demo {
+        /// How many hosts.
+        #[arg(long, default_value_t = 3)]
+        hosts: usize,
+        /// Port of luci on 127.0.0.1.
+        #[arg(long, default_value_t = 8084)]
+        port: u16,
+    },
+    /// Everything that must hold, with a closing line of counts.
+    Test,
+    /// Format, lints, documentation, house rules; no root.
+    Check,
+    /// House rules alone: dependency table, module docs, leftovers.
+    Tidy,
+    /// The simulator; arguments are handed on (`--seeds N`, `--seed S --trace`, `--break-law K`).
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Tests on true hosts made of namespaces (root).
+    Lab {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The browser tests (root, Chromium).
+    Browser {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measurements: `failover`.
+    Bench {
+        what: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    std::env::set_current_dir(run::root())?;
+    match Arguments::parse().chore {
+        Chore::Setup => packages::install(packages::EVERYTHING),
+        Chore::Demo { hosts, port } => demo(hosts, port),
+        Chore::Test => test::everything(),
+        Chore::Check => check::everything(),
+        Chore::Tidy => tidy::everything(),
+        Chore::Sim { arguments } => sim(&arguments),
+        Chore::Lab { arguments } => cargo_test("lab", &arguments),
+        Chore::Browser { arguments } => cargo_test("browser", &arguments),
+        Chore::Bench { what, arguments } => bench(&what, &arguments),
+    }
+}
+
+fn demo(hosts: usize, port: u16) -> Result<()> {
+    packages::need_root("the demo makes network namespaces and mounts")?;
+    packages::install(packages::LAB)?;
+    run::cargo(&["build", "--workspace", "--bins"])?;
+    run::built("demo", &["--hosts", &hosts.to_string(), "--port", &port.to_string()])
+}
+
+fn sim(arguments: &[String]) -> Result<()> {
+    packages::install(packages::BUILD)?;
+    run::cargo(&["build", "--release", "--package", "sim", "--bin", "sim"])?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run::released("sim", &words)
+}
+
+fn cargo_test(package: &str, arguments: &[String]) -> Result<()> {
+    packages::need_root("these tests make network namespaces and mounts")?;
+    packages::install(packages::EVERYTHING)?;
+    run::cargo(&["build", "--workspace", "--bins"])?;
+    let mut words = vec!["test", "--package", package, "--"];
+    words.extend(arguments.iter().map(String::as_str));
+    run::cargo(&words)
+}
+
+fn bench(what: &str, arguments: &[String]) -> Result<()> {
+    packages::need_root("the measurements run on hosts made of network namespaces")?;
+    packages::install(packages::LAB)?;
+    run::cargo(&["build", "--workspace", "--bins"])?;
+    let mut words = vec![what];
+    words.extend(arguments.iter().map(String::as_str));
+    run::built("bench", &words)
+}
