@@ -510,7 +510,7 @@ pub const KINDS: &[Kind] = &[
         attributes: &[
             NAME.required(),
             to("target", "clientspec").required(),
-            to("path", "directory").inherits("path"),
+            to("path", "directory").required().inherits("path"),
             known("svcname").inherits_from("service", "name"),
             composed("fsid").inherits("fsid"),
             same("options"),

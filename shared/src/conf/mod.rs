@@ -4,6 +4,7 @@
 //! `load` is the door: text in, document, view and all findings out. Whoever is about to write or use a configuration
 //! asks `Loaded::accept`, which gives nothing when there is an error.
 
+pub mod check;
 pub mod document;
 pub mod duration;
 pub mod finding;
@@ -16,6 +17,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+pub use check::check_successor;
 pub use document::{Document, ElementId};
 pub use finding::{Finding, Place, Severity};
 pub use parse::{BYTES_MAX, DEPTH_MAX, ELEMENTS_MAX};
@@ -54,6 +56,9 @@ pub fn load(text: &str) -> Loaded {
     let (document, mut findings) = Document::parse(text);
     let reading = view::read_located(&document);
     findings.extend(reading.findings.iter().cloned());
+    if reading.conf.is_some() {
+        findings.extend(check::check(&document, &reading));
+    }
     findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
     Loaded { document, conf: reading.conf, findings }
 }

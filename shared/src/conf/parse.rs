@@ -123,6 +123,9 @@ impl<'t> Parser<'t> {
                         "move it to the first byte",
                     );
                 }
+                if !xml::is_name(instruction.target()) {
+                    self.malformed("a processing instruction has no valid name", "remove it");
+                }
                 self.push(Child::Verbatim(raw.to_owned()));
             }
             Event::Comment(_) | Event::Eof => self.push(Child::Verbatim(raw.to_owned())),
@@ -205,17 +208,8 @@ impl<'t> Parser<'t> {
         if self.at != 0 {
             self.malformed("an XML declaration stands after the start of the file", "move it to the first byte");
         }
-        // The declaration has the form of a tag, so its attributes are read like those of one.
-        let as_tag = format!("<{}>", raw.trim_start_matches("<?").trim_end_matches("?>").trim_end());
-        let value = |name: &str| match xml::scan_tag(&as_tag) {
-            Ok((_, spans)) => spans
-                .iter()
-                .find(|span| &as_tag[span.name.clone()] == name)
-                .map(|span| as_tag[span.value.clone()].to_owned()),
-            Err(_) => None,
-        };
-        if !matches!(value("version").as_deref(), Some("1.0" | "1.1")) {
-            self.malformed("the XML declaration names no known version", "write <?xml version=\"1.0\"?>");
+        if !is_declaration(raw) {
+            self.malformed("the XML declaration cannot be read", "write <?xml version=\"1.0\" encoding=\"UTF-8\"?>");
         }
         self.push(Child::Verbatim(raw.to_owned()));
     }
@@ -328,6 +322,28 @@ impl<'t> Parser<'t> {
             text,
             hint: hint.to_owned(),
         });
+    }
+}
+
+/// Whether this is `<?xml version=… encoding=… standalone=…?>`; the last two may be absent.
+fn is_declaration(raw: &str) -> bool {
+    let Some(inner) = raw.strip_prefix("<?").and_then(|rest| rest.strip_suffix("?>")) else { return false };
+    // It has the form of a tag, so it is read like one.
+    let as_tag = format!("<{inner}>");
+    let Ok((_, spans)) = xml::scan_tag(&as_tag) else { return false };
+    let given: Vec<(&str, &str)> =
+        spans.iter().map(|span| (&as_tag[span.name.clone()], &as_tag[span.value.clone()])).collect();
+    let Some((("version", "1.0" | "1.1"), rest)) = given.split_first() else { return false };
+    let is_encoding = |value: &str| {
+        value.starts_with(|c: char| c.is_ascii_alphabetic())
+            && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    };
+    match rest {
+        [] => true,
+        [("encoding", value)] => is_encoding(value),
+        [("standalone", value)] => matches!(*value, "yes" | "no"),
+        [("encoding", value), ("standalone", alone)] => is_encoding(value) && matches!(*alone, "yes" | "no"),
+        _ => false,
     }
 }
 

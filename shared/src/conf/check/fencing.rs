@@ -1,0 +1,141 @@
+//! Rules for fence devices and the fence methods of nodes.
+
+use super::{Context, Rule, same_name, suggestion};
+use crate::conf::document::ElementId;
+
+pub(super) const RULES: &[Rule] =
+    &[check_device_names, check_device_agents, check_device_references, check_methods, check_nodes_can_be_fenced];
+
+fn devices(ctx: &Context<'_>) -> Vec<ElementId> {
+    ctx.document.select("/cluster/fencedevices/fencedevice")
+}
+
+fn check_device_names(ctx: &mut Context<'_>) {
+    let devices = devices(ctx);
+    ctx.check_names("fence device", &devices, "name", same_name);
+    for device in devices {
+        if let Some(name) = ctx.text(device, "name")
+            && name.starts_with(|c: char| c.is_ascii_digit())
+        {
+            let text = format!("the name of fence device {name} starts with a digit");
+            let hint = "tools of RHEL 6 refuse such a file; begin the name with a letter";
+            ctx.warning("device-name-digit", ctx.document.attribute_place(device, "name"), text, hint);
+        }
+    }
+}
+
+fn check_device_agents(ctx: &mut Context<'_>) {
+    for device in devices(ctx) {
+        let name = ctx.text(device, "name").unwrap_or_default();
+        match ctx.text(device, "agent") {
+            None => {
+                let text = format!("fence device {name} has no agent");
+                ctx.error("attribute-missing", ctx.document.place(device), text, "add agent=\"fence_…\"");
+            }
+            Some(agent) if !is_fence_agent(agent) => {
+                let text = format!("{agent} is not the name of a fence agent");
+                let hint = "the names of fence agents begin with fence_, e.g. fence_ipmilan";
+                ctx.error("agent-invalid", ctx.document.attribute_place(device, "agent"), text, hint);
+            }
+            Some("fence_manual") => {
+                let text = format!("fence device {name} uses fence_manual, which no longer exists");
+                let hint =
+                    "use a real fence agent; without one a failed node must be acknowledged with fence_ack_manual";
+                ctx.warning("agent-gone", ctx.document.attribute_place(device, "agent"), text, hint);
+            }
+            Some(_) => {}
+        }
+        for (key, value) in ctx.document.attributes(device) {
+            check_argument(ctx, device, key, value);
+        }
+    }
+}
+
+/// The name becomes the path of a program.
+fn is_fence_agent(agent: &str) -> bool {
+    agent.starts_with("fence_") && agent.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+/// Agents read one argument per line, so that a line end inside a value would make two of one.
+fn check_argument(ctx: &mut Context<'_>, element: ElementId, key: &str, value: &str) {
+    if value.contains(['\n', '\r', '\0']) {
+        let text = format!("the attribute {key} contains a line end");
+        ctx.error("argument-invalid", ctx.document.attribute_place(element, key), text, "remove it");
+    }
+}
+
+fn check_device_references(ctx: &mut Context<'_>) {
+    let devices = devices(ctx);
+    let names: Vec<&str> = devices.iter().filter_map(|device| ctx.document.attribute(*device, "name")).collect();
+    let mut used = Vec::new();
+    for path in
+        ["/cluster/clusternodes/clusternode/fence/method/device", "/cluster/clusternodes/clusternode/unfence/device"]
+    {
+        for instance in ctx.document.select(path) {
+            for (key, value) in ctx.document.attributes(instance) {
+                check_argument(ctx, instance, key, value);
+            }
+            let Some(name) = ctx.document.attribute(instance, "name").filter(|name| !name.is_empty()) else {
+                let text = "a <device> does not say which fence device it is".to_owned();
+                ctx.error(
+                    "name-missing",
+                    ctx.document.place(instance),
+                    text,
+                    "add name=\"…\" with the name of a <fencedevice>",
+                );
+                continue;
+            };
+            if !names.contains(&name) {
+                let text = format!("there is no fence device {name}");
+                let hint = format!("add <fencedevice name=\"{name}\" …>{}", suggestion(name, names.iter().copied()));
+                ctx.error("unknown-reference", ctx.document.attribute_place(instance, "name"), text, hint);
+            }
+            used.push(name);
+        }
+    }
+    for device in devices {
+        if let Some(name) = ctx.text(device, "name")
+            && !used.contains(&name)
+        {
+            let text = format!("fence device {name} is not used by any node");
+            ctx.info(
+                "unused",
+                ctx.document.place(device),
+                text,
+                "add it to a fence method of the node that it can switch off",
+            );
+        }
+    }
+}
+
+fn check_methods(ctx: &mut Context<'_>) {
+    for fence in ctx.document.select("/cluster/clusternodes/clusternode/fence") {
+        let methods: Vec<_> = ctx.document.children_named(fence, "method").collect();
+        ctx.check_names("fence method", &methods, "name", same_name);
+        for method in methods {
+            if ctx.document.child(method, "device").is_none() {
+                let name = ctx.text(method, "name").unwrap_or_default();
+                let text = format!("fence method {name} has no devices");
+                ctx.error("method-empty", ctx.document.place(method), text, "add a <device>, or remove the method");
+            }
+        }
+    }
+}
+
+fn check_nodes_can_be_fenced(ctx: &mut Context<'_>) {
+    for node in ctx.document.select("/cluster/clusternodes/clusternode") {
+        let fence = ctx.document.child(node, "fence");
+        if fence.and_then(|fence| ctx.document.child(fence, "method")).is_none() {
+            let name = ctx.text(node, "name").unwrap_or_default();
+            let text = format!(
+                "node {name} has no fence method: if it fails, its services stay down until someone acknowledges it by hand"
+            );
+            ctx.warning(
+                "node-not-fenced",
+                ctx.document.place(node),
+                text,
+                "add a fence device and a method for the node",
+            );
+        }
+    }
+}
