@@ -54,6 +54,8 @@ pub enum Runner {
     Script { path: PathBuf },
     /// A unit of systemd, with its suffix.
     Systemd { unit: String },
+    /// Runs nothing; is "started" between its start and its stop, until the node boots.
+    Grouping,
 }
 
 /// One run.
@@ -110,11 +112,17 @@ struct Inner {
 pub struct Places {
     pub ocf_root: PathBuf,
     pub systemctl: PathBuf,
+    /// Holds a file for every grouping that is started. Gone after a boot.
+    pub groupings: PathBuf,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Self { ocf_root: OCF_ROOT.into(), systemctl: "/usr/bin/systemctl".into() }
+        Self {
+            ocf_root: OCF_ROOT.into(),
+            systemctl: "/usr/bin/systemctl".into(),
+            groupings: "/run/cluster/groupings".into(),
+        }
     }
 }
 
@@ -194,10 +202,27 @@ impl Inner {
             Runner::Ocf { provider, kind } => self.ocf(spec, provider, kind)?,
             Runner::Script { path } => script(spec, path)?,
             Runner::Systemd { unit } => systemd(spec, unit, &self.places.systemctl)?,
+            Runner::Grouping => return Err(Refused::NothingToRun(self.grouping(spec))),
         };
         let (path, arguments) = self.place(spec, path, arguments);
         let timeout = spec.timeout_ms.map(Duration::from_millis);
         Ok(Program { path, arguments, environment, stdin: None, timeout })
+    }
+
+    /// Does what a grouping's operation is, which needs no process; the exit code.
+    fn grouping(&self, spec: &RunSpec) -> i32 {
+        let path = self.places.groupings.join(instance(&spec.service, &spec.resource));
+        let done = match spec.operation {
+            Operation::Monitor => return if path.exists() { 0 } else { OCF_NOT_RUNNING },
+            Operation::Start => {
+                std::fs::create_dir_all(&self.places.groupings).and_then(|()| std::fs::write(&path, ""))
+            }
+            Operation::Stop => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        i32::from(done.is_err())
     }
 
     /// Puts the run into the cgroup of its service.
@@ -278,7 +303,7 @@ fn systemd(spec: &RunSpec, unit: &str, systemctl: &Path) -> Result<Invocation, R
 }
 
 /// What every program may count on; nothing else of the daemon's environment reaches it.
-fn essentials() -> Vec<(String, String)> {
+pub(super) fn essentials() -> Vec<(String, String)> {
     [("PATH", SEARCH_PATH), ("LANG", "C.UTF-8"), ("HOME", "/root"), ("SHELL", "/bin/sh")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
@@ -308,7 +333,7 @@ fn instance(service: &ServiceName, resource: &ResourceName) -> String {
     text
 }
 
-/// Why a run could not even be tried.
+/// Why no process was started.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("{} is not installed on this node", path.display())]
@@ -317,6 +342,8 @@ enum Refused {
     NotExecutable { path: PathBuf },
     #[error("{0:?} cannot be the name of an agent or unit")]
     Word(String),
+    #[error("")]
+    NothingToRun(i32),
     #[error("parameter {0:?} cannot be handed to an agent: no = in names, no zero byte in values")]
     Parameter(String),
 }
@@ -327,6 +354,7 @@ impl Refused {
             Self::Missing { .. } => OCF_ERR_INSTALLED,
             Self::NotExecutable { .. } => OCF_ERR_PERM,
             Self::Word(_) | Self::Parameter(_) => OCF_ERR_ARGS,
+            Self::NothingToRun(code) => *code,
         };
         RunFinished { id, code: Some(code), output: self.to_string(), duration_ms: 0, timed_out: false }
     }
@@ -377,7 +405,7 @@ fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
 /// What an exit code means in OCF's numbers.
 fn ocf_code(runner: &Runner, operation: Operation, code: i32) -> i32 {
     match (runner, operation) {
-        (Runner::Ocf { .. }, _) => code,
+        (Runner::Ocf { .. } | Runner::Grouping, _) => code,
         // Dead with a pid file or lock file left, or not running (LSB 1 to 3): all are "does not run".
         (Runner::Script { .. }, Operation::Monitor) => match code {
             0 => 0,

@@ -49,7 +49,8 @@ impl Cgroups {
 
     /// The cgroup of one run, made if it is missing. `stays`: what the run starts is meant to go on living.
     pub fn of_run(&self, service: &ServiceName, resource: &ResourceName, stays: bool) -> io::Result<PathBuf> {
-        let path = if stays { self.of_resource(service, resource) } else { self.of_service(service).join(file_name(RUNS)) };
+        let path =
+            if stays { self.of_resource(service, resource) } else { self.of_service(service).join(file_name(RUNS)) };
         std::fs::create_dir_all(&path)?;
         Ok(path)
     }

@@ -101,7 +101,8 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves until `stop`; answers on their way are still given then.
 pub async fn serve(listener: UnixListener, feed: Feed, questions: mpsc::Sender<Question>, stop: CancellationToken) {
-    let house = Arc::new(House { feed, questions, stop: stop.clone(), all: AtomicUsize::new(0), users: AtomicUsize::new(0) });
+    let house =
+        Arc::new(House { feed, questions, stop: stop.clone(), all: AtomicUsize::new(0), users: AtomicUsize::new(0) });
     let mut clients = JoinSet::new();
     loop {
         let taken = tokio::select! {

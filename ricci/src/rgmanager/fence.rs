@@ -84,7 +84,12 @@ impl FenceAgents {
         runs
     }
 
-    async fn run_device(&self, device: &FenceInstance, action: FenceAction, abort: &CancellationToken) -> FenceDeviceRun {
+    async fn run_device(
+        &self,
+        device: &FenceInstance,
+        action: FenceAction,
+        abort: &CancellationToken,
+    ) -> FenceDeviceRun {
         let arguments = arguments(device, action);
         let told = |code, output: String, duration| FenceDeviceRun {
             device: device.device.clone(),

@@ -85,8 +85,7 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     };
     make_directory(directory)?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let unfinished =
-        directory.join(format!(".{}.{}.{number}{UNFINISHED}", name.to_string_lossy(), std::process::id()));
+    let unfinished = directory.join(format!(".{}.{}.{number}{UNFINISHED}", name.to_string_lossy(), std::process::id()));
     let written = (|| {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
         file.write_all(content)?;

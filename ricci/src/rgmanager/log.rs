@@ -35,16 +35,10 @@ where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
 {
-    fn format_event(
-        &self,
-        ctx: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let now = OffsetDateTime::now_utc().to_offset(self.offset);
-        let format = format_description!(
-            "[month repr:short] [day padding:space] [hour]:[minute]:[second].[subsecond digits:3]"
-        );
+        let format =
+            format_description!("[month repr:short] [day padding:space] [hour]:[minute]:[second].[subsecond digits:3]");
         let stamp = now.format(format).map_err(|_| fmt::Error)?;
         let word = match *event.metadata().level() {
             Level::ERROR => "error: ",

@@ -2,16 +2,20 @@
 //!
 //! `driver` takes what the adapters report, hands it to the engine, and lets the adapters do what the engine wants:
 //! `agents` (resource agents), `fence` (fence agents), `control` (the socket) with `publish` (the stream), `files`
-//! (disk), `notice` (what the kernel tells), `clock`. Below `agents` and `fence` lie `process`, `output` and
-//! `cgroup`. No adapter decides anything, and none retries.
+//! (disk), `clock`. Below `agents` and `fence` lie `process`, `output` and `cgroup`. No adapter decides anything, and none retries.
 
 pub mod agents;
 pub mod cgroup;
 pub mod clock;
 pub mod control;
+mod disk;
+pub mod driver;
 pub mod fence;
 pub mod files;
 pub mod log;
 mod output;
+mod plan;
 pub mod process;
 pub mod publish;
+mod times;
+mod waiting;

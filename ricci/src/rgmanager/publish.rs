@@ -135,8 +135,7 @@ impl State {
     fn change_to(&mut self, status: &ClusterStatus) -> Option<StreamItem> {
         let old = Arc::clone(&self.status);
         let (nodes, nodes_removed) = difference(&old.nodes, &status.nodes, |node| node.id);
-        let (services, services_removed) =
-            difference(&old.services, &status.services, |service| service.name.clone());
+        let (services, services_removed) = difference(&old.services, &status.services, |service| service.name.clone());
         let head = head_of(status);
         // The time of making alone is no news.
         let mut same_time = head_of(&old);

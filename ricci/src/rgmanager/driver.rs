@@ -1,0 +1,755 @@
+//! The one loop of the daemon: takes what the adapters report, hands it to the engine as an event, and has the
+//! adapters do what the engine wants.
+//!
+//! Started by `main`; ends when the engine says so. Translates and carries, decides nothing, waits for nothing but
+//! the next report: whatever may take long runs beside it and reports back.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{Action, ConfText, Engine, Event, ExitReason, FenceId, GroupMember, Incarnation, Intents, LeftReason, Message};
+use shared::conf::model::{Conf, FenceInstance, FenceMethod};
+use shared::ids::{BootId, NodeId, NodeName};
+use shared::socket::FenceOperation;
+use shared::status::{FenceAttempt, FenceDeviceRun};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::agents::{Places, RunFinished, Runs};
+use super::cgroup::Cgroups;
+use super::clock::Clock;
+use super::control::{self, ConfInForce, Question};
+use super::disk::{Disk, Done};
+use super::fence::{self, FenceAction, FenceAgents};
+use super::files::{FileError, Files, Paths};
+use super::plan;
+use super::publish::Feed;
+use super::times::Times;
+use super::waiting::Waiting;
+use crate::corosync::{self, Corosync, Handle, MulticastError, SpawnError, query};
+
+/// The CPG group.
+const GROUP: &str = "rgmanager";
+
+/// Reports of runs, fences and disk that wait for the loop. It takes each within a moment; a full channel holds
+/// back the reporter only.
+const REPORTS_MAX: usize = 1024;
+/// Questions that wait for the loop.
+const QUESTIONS_MAX: usize = 64;
+/// Messages kept while corosync takes none. It takes some again within milliseconds, or it is gone.
+const OUTBOX_MAX: usize = 10_000;
+/// Before a message that corosync did not take is offered again.
+const OUTBOX_RETRY: Duration = Duration::from_millis(3);
+/// For how long a changed status waits for further changes, so that a burst (a node lost with hundreds of services)
+/// is drawn up once and not hundreds of times.
+const STATUS_GATHERING: Duration = Duration::from_millis(5);
+/// Between two attempts to join the group while corosync is not there yet.
+const JOIN_PAUSE: Duration = Duration::from_secs(1);
+/// Attempts to join. A corosync that starts takes some seconds; one that stays away is a failed start.
+const JOIN_ATTEMPTS: u32 = 30;
+/// For a question to corosync beside the loop.
+const COROSYNC_DEADLINE: Duration = Duration::from_secs(2);
+/// Between writing corosync.conf here and the reload everywhere: the other members write theirs at the same moment.
+const RELOAD_DELAY: Duration = Duration::from_secs(1);
+/// For the threads to end once there is nothing more to do.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `main` was told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub paths: Paths,
+    pub socket: PathBuf,
+    /// `None`: no cgroups.
+    pub cgroups: Option<Cgroups>,
+    pub places: Places,
+    pub fence_agents: FenceAgents,
+}
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("there is no {}; create the cluster first (in the console, or put its cluster.conf there)", path.display())]
+    NoConf { path: PathBuf },
+    #[error("{} is not readable as text", path.display())]
+    ConfNotText { path: PathBuf },
+    #[error("corosync does not say who this node is; is it running? (systemctl status corosync)")]
+    NoCorosync(#[source] query::QueryError),
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the operating system refused a thread or a signal")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the daemon to its end.
+pub async fn run(options: Options) -> Result<ExitReason, StartError> {
+    let files = Files::open(options.paths.clone());
+    let boot = files.boot_id()?;
+    let conf = conf_on_disk(&files)?;
+    let intents = intents_on_disk(&files)?;
+    let listener = control::bind(&options.socket)
+        .map_err(|source| StartError::Socket { path: options.socket.clone(), source })?;
+    let node = local_node().await?;
+    if let Err(error) = super::agents::prepare_agent_state() {
+        tracing::warn!("the directory for agents' state cannot be made: {error}");
+    }
+    let (driver, reports) = Driver::start(options, files, listener)?;
+    let incarnation = Incarnation(uuid::Uuid::new_v4().as_u64_pair().0);
+    driver.drive(reports, Booted { node, incarnation, boot, conf, intents }).await
+}
+
+struct Booted {
+    node: NodeId,
+    incarnation: Incarnation,
+    boot: BootId,
+    conf: ConfText,
+    intents: Option<Intents>,
+}
+
+fn conf_on_disk(files: &Files) -> Result<ConfText, StartError> {
+    let path = || files.paths().cluster_conf.clone();
+    let bytes = files.cluster_conf()?.ok_or_else(|| StartError::NoConf { path: path() })?;
+    let text = String::from_utf8(bytes).map_err(|_| StartError::ConfNotText { path: path() })?;
+    // A text that is no cluster.conf has no version; the engine refuses it with all findings.
+    let version = shared::conf::load(&text).conf.map(|conf| conf.version).unwrap_or_default();
+    Ok(ConfText { version, digest: shared::conf::digest(&text), text })
+}
+
+fn intents_on_disk(files: &Files) -> Result<Option<Intents>, StartError> {
+    let Some(bytes) = files.intents()? else { return Ok(None) };
+    match serde_json::from_slice(&bytes) {
+        Ok(intents) => Ok(Some(intents)),
+        Err(error) => {
+            // Other members have them too; without any, services start as cluster.conf says.
+            tracing::error!("{} cannot be read and is ignored: {error}", files.paths().intents.display());
+            Ok(None)
+        }
+    }
+}
+
+async fn local_node() -> Result<NodeId, StartError> {
+    let mut attempt = 1;
+    loop {
+        match query::local_node(COROSYNC_DEADLINE).await {
+            Ok(node) => return Ok(node),
+            Err(error) if attempt >= JOIN_ATTEMPTS => return Err(StartError::NoCorosync(error)),
+            Err(error) => {
+                if attempt == 1 {
+                    tracing::warn!("waiting for corosync: {}", shared::chain(&error));
+                }
+                attempt += 1;
+                tokio::time::sleep(JOIN_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Everything that can wake the loop.
+struct Reports {
+    runs: mpsc::Receiver<RunFinished>,
+    fences: mpsc::Receiver<FenceEnded>,
+    disk: mpsc::Receiver<Done>,
+    questions: mpsc::Receiver<Question>,
+    beside: mpsc::Receiver<Beside>,
+    corosync: Option<mpsc::Receiver<corosync::Event>>,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// Results of what runs beside the loop.
+enum Beside {
+    Joined(Result<(Handle, mpsc::Receiver<corosync::Event>), SpawnError>),
+    Votes { ring_seq: u64, votes: u32, votes_expected: u32 },
+    Times(Times),
+}
+
+/// A fence method has been run for the engine.
+struct FenceEnded {
+    id: FenceId,
+    succeeded: bool,
+    devices: Vec<FenceDeviceRun>,
+}
+
+/// One thing that woke the loop.
+enum Woken {
+    Corosync(Option<corosync::Event>),
+    Run(RunFinished),
+    Fence(FenceEnded),
+    Disk(Done),
+    Question(Question),
+    Beside(Beside),
+    Timer,
+    StatusDue,
+    OutboxDue,
+    LeaveWanted(&'static str),
+    Ignored,
+}
+
+struct Driver {
+    engine: Engine,
+    clock: Clock,
+    options: Options,
+    runs: Runs,
+    disk: Disk,
+    feed: Feed,
+    waiting: Waiting,
+    times: Times,
+    corosync: Option<Handle>,
+    /// Messages that corosync has not taken yet, in order.
+    outbox: VecDeque<Vec<u8>>,
+    /// The last word on quorum, to be said again with votes.
+    quorum: Option<corosync::Event>,
+    /// The engine has asked to join: what it runs from now on are no probes.
+    probed: bool,
+    in_force: Option<ConfText>,
+    conf: Option<Arc<Conf>>,
+    leavers: Vec<oneshot::Sender<()>>,
+    status_due: Option<Instant>,
+    joins_failed: u32,
+    exit: Option<ExitReason>,
+    /// For the engine, in order.
+    events: VecDeque<Event>,
+    fences: mpsc::Sender<FenceEnded>,
+    beside: mpsc::Sender<Beside>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    fn start(options: Options, files: Files, listener: UnixListener) -> Result<(Self, Reports), StartError> {
+        let clock = Clock::start();
+        let engine = Engine::new(engine::law::check);
+        let feed = Feed::new(uuid::Uuid::new_v4().to_string(), engine.status(clock.now()));
+        let (run_ended, runs) = mpsc::channel(REPORTS_MAX);
+        let (fence_ended, fences) = mpsc::channel(REPORTS_MAX);
+        let (written, disk) = mpsc::channel(REPORTS_MAX);
+        let (ask, questions) = mpsc::channel(QUESTIONS_MAX);
+        let (done_beside, beside) = mpsc::channel(REPORTS_MAX);
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(control::serve(listener, feed.clone(), ask, stop.clone()));
+        let reports = Reports {
+            runs,
+            fences,
+            disk,
+            questions,
+            beside,
+            corosync: None,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        };
+        let driver = Self {
+            engine,
+            clock,
+            runs: Runs::new(options.places.clone(), options.cgroups.clone(), run_ended),
+            disk: Disk::start(files, written)?,
+            options,
+            feed,
+            waiting: Waiting::default(),
+            times: Times::default(),
+            corosync: None,
+            outbox: VecDeque::new(),
+            quorum: None,
+            probed: false,
+            in_force: None,
+            conf: None,
+            leavers: Vec::new(),
+            status_due: None,
+            joins_failed: 0,
+            exit: None,
+            events: VecDeque::new(),
+            fences: fence_ended,
+            beside: done_beside,
+            tasks: JoinSet::new(),
+            stop,
+            server: Some(server),
+        };
+        Ok((driver, reports))
+    }
+
+    async fn drive(mut self, mut reports: Reports, booted: Booted) -> Result<ExitReason, StartError> {
+        let Booted { node, incarnation, boot, conf, intents } = booted;
+        self.use_conf(&conf);
+        self.happen(Event::Booted { node, incarnation, boot, conf, intents });
+        let reason = loop {
+            self.settle();
+            if let Some(reason) = self.exit.take() {
+                break reason;
+            }
+            let woken = self.wait(&mut reports).await;
+            self.take(woken, &mut reports);
+        };
+        self.end(reports).await;
+        Ok(reason)
+    }
+
+    async fn wait(&mut self, reports: &mut Reports) -> Woken {
+        let timer = self.engine.next_timeout(self.clock.now()).map(|time| self.clock.instant_of(time));
+        let retry = (!self.outbox.is_empty()).then(|| Instant::now() + OUTBOX_RETRY);
+        // The tasks that have ended are collected here; they have reported by their channels.
+        while self.tasks.try_join_next().is_some() {}
+        tokio::select! {
+            event = next(&mut reports.corosync) => Woken::Corosync(event),
+            Some(finished) = reports.runs.recv() => Woken::Run(finished),
+            Some(ended) = reports.fences.recv() => Woken::Fence(ended),
+            Some(done) = reports.disk.recv() => Woken::Disk(done),
+            Some(question) = reports.questions.recv() => Woken::Question(question),
+            Some(result) = reports.beside.recv() => Woken::Beside(result),
+            () = at(timer) => Woken::Timer,
+            () = at(self.status_due) => Woken::StatusDue,
+            () = at(retry) => Woken::OutboxDue,
+            _ = reports.terminate.recv() => Woken::LeaveWanted("SIGTERM"),
+            _ = reports.interrupt.recv() => Woken::LeaveWanted("SIGINT"),
+            _ = reports.hang_up.recv() => Woken::Ignored,
+        }
+    }
+
+    fn take(&mut self, woken: Woken, reports: &mut Reports) {
+        match woken {
+            Woken::Corosync(event) => self.take_corosync(event, reports),
+            Woken::Run(RunFinished { id, code, output, duration_ms, .. }) => {
+                tracing::debug!("run {} ended with {code:?} after {duration_ms} ms", id.0);
+                self.happen(Event::RunFinished { id, code, output });
+            }
+            Woken::Fence(FenceEnded { id, succeeded, devices }) => {
+                self.happen(Event::FenceFinished { id, succeeded, devices });
+            }
+            Woken::Disk(done) => self.take_disk(done),
+            Woken::Question(question) => self.take_question(question),
+            Woken::Beside(Beside::Joined(joined)) => self.take_joined(joined, reports),
+            Woken::Beside(Beside::Votes { ring_seq, votes, votes_expected }) => {
+                self.take_votes(ring_seq, votes, votes_expected);
+            }
+            Woken::Beside(Beside::Times(times)) => self.times = times,
+            Woken::Timer => self.happen(Event::TimePassed),
+            Woken::StatusDue => self.publish(),
+            Woken::OutboxDue => self.send_outbox(),
+            Woken::LeaveWanted(why) => {
+                tracing::info!("leaving the cluster because of {why}");
+                self.happen(Event::LeaveRequested);
+            }
+            Woken::Ignored => {}
+        }
+    }
+
+    /// Keeps an event for the engine. Not handed over at once: what the engine wanted before is done first, in its
+    /// order.
+    fn happen(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Tells the engine all that has happened and does what it wants.
+    fn settle(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let actions = self.engine.handle(self.clock.now(), event);
+            for action in actions {
+                self.perform(action);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::JoinGroup => {
+                self.probed = true;
+                self.join_group(Duration::ZERO);
+            }
+            Action::LeaveGroup => self.leave_group(),
+            Action::Multicast(message) => {
+                self.outbox.push_back(message.encode());
+                self.send_outbox();
+            }
+            Action::RunAgent { id, run } => match plan::plan(id, &run, !self.probed, &self.times) {
+                Ok(spec) => self.runs.start(spec),
+                Err(RunFinished { id, code, output, .. }) => self.happen(Event::RunFinished { id, code, output }),
+            },
+            Action::AbortRun { id } => self.runs.abort(id),
+            Action::RunFence { id, victim, method } => self.run_fence(id, &victim, method),
+            Action::StoreConf { conf } => {
+                let (version, digest) = (conf.version, conf.digest.clone());
+                if let Err(why) = self.disk.store(conf) {
+                    self.happen(Event::ConfStored { version, digest, stored: Err(why) });
+                }
+            }
+            Action::SwitchConf { conf, reload_corosync } => self.switch_conf(conf, reload_corosync),
+            Action::SaveIntents(intents) => match serde_json::to_vec(&intents) {
+                Ok(content) => self.disk.save_intents(content),
+                Err(error) => tracing::error!("intents cannot be written: {error}"),
+            },
+            Action::Answer { id, answer } => self.waiting.answer(&id, &answer),
+            Action::Finish { id, outcome } => self.waiting.finish(id, outcome),
+            Action::AnswerConf { offer, result } => self.waiting.answer_offer(offer, result),
+            Action::Publish(fact) => {
+                self.feed.tell(fact);
+                self.status_changes();
+            }
+            Action::StatusChanged => self.status_changes(),
+            Action::Exit { reason } => self.exit = Some(reason),
+        }
+    }
+
+    // corosync
+
+    fn join_group(&mut self, after: Duration) {
+        let done = self.beside.clone();
+        self.tasks.spawn(async move {
+            tokio::time::sleep(after).await;
+            let joined = tokio::task::spawn_blocking(|| Corosync::spawn(GROUP)).await;
+            let joined = joined.unwrap_or(Err(SpawnError::Ended));
+            // The loop has ended if nobody takes it, and the membership ends with the handle.
+            let _ = done.send(Beside::Joined(joined)).await;
+        });
+    }
+
+    fn take_joined(
+        &mut self,
+        joined: Result<(Handle, mpsc::Receiver<corosync::Event>), SpawnError>,
+        reports: &mut Reports,
+    ) {
+        match joined {
+            Ok((handle, events)) => {
+                self.corosync = Some(handle);
+                reports.corosync = Some(events);
+                self.send_outbox();
+            }
+            Err(error) => {
+                self.joins_failed += 1;
+                if self.joins_failed >= JOIN_ATTEMPTS {
+                    tracing::error!("{}", shared::chain(&error));
+                    return self.happen(Event::CorosyncLost);
+                }
+                tracing::warn!("{}; trying again", shared::chain(&error));
+                self.join_group(JOIN_PAUSE);
+            }
+        }
+    }
+
+    fn take_corosync(&mut self, event: Option<corosync::Event>, reports: &mut Reports) {
+        let Some(event) = event else {
+            // The stream ends after we have left, and after a loss that was told.
+            reports.corosync = None;
+            self.corosync = None;
+            return;
+        };
+        match event {
+            corosync::Event::MembershipChanged { members, left, joined } => {
+                let members = members.into_iter().map(member).collect();
+                let left = left.into_iter().map(|(gone, reason)| (member(gone), left_reason(reason))).collect();
+                let joined = joined.into_iter().map(|(new, _)| member(new)).collect();
+                self.happen(Event::MembershipChanged { members, left, joined });
+            }
+            corosync::Event::RingChanged { ring, members } => {
+                self.happen(Event::RingChanged { ring_seq: ring.seq, members });
+            }
+            corosync::Event::Delivered { from, payload } => match Message::decode(&payload) {
+                Ok(message) => self.happen(Event::Delivered { from: from.node, message: Box::new(message) }),
+                Err(error) => {
+                    tracing::warn!("a message from node id {} was dropped: {}", from.node, shared::chain(&error));
+                }
+            },
+            corosync::Event::QuorumChanged { ring_seq, quorate, ref members } => {
+                let members = members.clone();
+                self.quorum = Some(event);
+                self.happen(Event::QuorumChanged { ring_seq, quorate, votes: None, votes_expected: None, members });
+                self.ask_votes(ring_seq);
+            }
+            corosync::Event::Lost { reason } => {
+                tracing::error!("the connection to corosync is lost: {reason}");
+                self.corosync = None;
+                self.outbox.clear();
+                self.happen(Event::CorosyncLost);
+            }
+        }
+    }
+
+    /// The quorum service does not tell votes; they are for people, and come a moment later.
+    fn ask_votes(&mut self, ring_seq: u64) {
+        let done = self.beside.clone();
+        self.tasks.spawn(async move {
+            match query::votes(COROSYNC_DEADLINE).await {
+                Ok(counted) => {
+                    let (votes, votes_expected) = (counted.votes_total, counted.votes_expected);
+                    let _ = done.send(Beside::Votes { ring_seq, votes, votes_expected }).await;
+                }
+                Err(error) => tracing::debug!("votes are not known: {}", shared::chain(&error)),
+            }
+        });
+    }
+
+    fn take_votes(&mut self, ring_seq: u64, votes: u32, votes_expected: u32) {
+        let Some(corosync::Event::QuorumChanged { ring_seq: newest, quorate, members }) = &self.quorum else { return };
+        if *newest != ring_seq {
+            return;
+        }
+        let (quorate, members) = (*quorate, members.clone());
+        let (votes, votes_expected) = (Some(votes), Some(votes_expected));
+        self.happen(Event::QuorumChanged { ring_seq, quorate, votes, votes_expected, members });
+    }
+
+    fn send_outbox(&mut self) {
+        let Some(corosync) = &self.corosync else {
+            // Before the group is joined nothing may be said, and after it is left nobody listens.
+            self.outbox.clear();
+            return;
+        };
+        while let Some(payload) = self.outbox.pop_front() {
+            match corosync.multicast(payload.clone()) {
+                Ok(()) => {}
+                Err(MulticastError::QueueFull) if self.outbox.len() < OUTBOX_MAX => {
+                    self.outbox.push_front(payload);
+                    return;
+                }
+                Err(MulticastError::TooLong { bytes }) => {
+                    tracing::error!("a message of {bytes} bytes is too long for the group and was not sent");
+                }
+                Err(error @ (MulticastError::QueueFull | MulticastError::Gone)) => {
+                    // The stream of events says why, if it has not yet.
+                    tracing::error!("{error}");
+                    self.outbox.clear();
+                }
+            }
+        }
+    }
+
+    fn leave_group(&mut self) {
+        if let Some(corosync) = &self.corosync
+            && let Err(error) = corosync.leave()
+        {
+            tracing::warn!("the group could not be left: {error}");
+        }
+    }
+
+    // configuration
+
+    /// Takes a configuration into use for what the driver itself does with one.
+    fn use_conf(&mut self, text: &ConfText) {
+        self.in_force = Some(text.clone());
+        let Some(conf) = shared::conf::load(&text.text).conf else { return };
+        let conf = Arc::new(conf);
+        self.conf = Some(Arc::clone(&conf));
+        let (done, places) = (self.beside.clone(), self.options.places.clone());
+        self.tasks.spawn(async move {
+            let times = Times::ask(&conf, &places).await;
+            let _ = done.send(Beside::Times(times)).await;
+        });
+    }
+
+    fn switch_conf(&mut self, conf: ConfText, reload_corosync: bool) {
+        self.use_conf(&conf);
+        let Some(model) = &self.conf else { return };
+        let corosync_conf = String::new(); let _ = model;
+        let version = conf.version;
+        if let Err(why) = self.disk.switch(conf, corosync_conf, reload_corosync) {
+            tracing::error!("configuration {version} is in force but not on this node's disk: {why}");
+        }
+    }
+
+    fn take_disk(&mut self, done: Done) {
+        match done {
+            Done::Stored { version, digest, stored } => {
+                if let Err(why) = &stored {
+                    tracing::error!("configuration {version} cannot be stored: {why}");
+                }
+                self.happen(Event::ConfStored { version, digest, stored });
+            }
+            Done::Switched { reload_corosync: true, .. } => self.reload_corosync(),
+            Done::Switched { reload_corosync: false, .. } => {}
+            Done::NotSwitched { version, why } => {
+                tracing::error!("configuration {version} is in force but not on this node's disk: {why}");
+            }
+        }
+    }
+
+    fn reload_corosync(&mut self) {
+        self.tasks.spawn(async {
+            tokio::time::sleep(RELOAD_DELAY).await;
+            match query::reload_conf(COROSYNC_DEADLINE).await {
+                Ok(()) => tracing::info!("corosync has read its new configuration"),
+                Err(error) => tracing::error!(
+                    "corosync did not read its new configuration ({}); run corosync-cfgtool -R",
+                    shared::chain(&error)
+                ),
+            }
+        });
+    }
+
+    // fencing
+
+    fn run_fence(&mut self, id: FenceId, victim: &NodeName, method: FenceMethod) {
+        tracing::info!("fencing node {victim}, method {}, attempt {}", method.name, id.attempt);
+        let (agents, ended, victim) = (self.options.fence_agents.clone(), self.fences.clone(), victim.clone());
+        self.tasks.spawn(async move {
+            let devices = agents.run(&method.devices, FenceAction::Fence, CancellationToken::new()).await;
+            let succeeded = fence::succeeded(&method.devices, &devices);
+            let word = if succeeded { "success" } else { "failed" };
+            tracing::info!("fence {victim} {word}, method {}", method.name);
+            let _ = ended.send(FenceEnded { id, succeeded, devices }).await;
+        });
+    }
+
+    /// `fence_node`: runs agents because an operator says so; the engine learns of it by what becomes of the node.
+    fn fence_node(
+        &mut self,
+        node: NodeName,
+        operation: FenceOperation,
+        reply: oneshot::Sender<Result<Vec<FenceAttempt>, String>>,
+    ) {
+        let Some(conf) = self.conf.clone() else {
+            drop(reply.send(Err("this node has no configuration yet".into())));
+            return;
+        };
+        let Some(target) = conf.node(&node).cloned() else {
+            drop(reply.send(Err(format!("{node} is not a node of this cluster"))));
+            return;
+        };
+        let (agents, clock, by) = (self.options.fence_agents.clone(), self.clock, self.local_name());
+        self.tasks.spawn(async move {
+            let (action, methods) = match operation {
+                FenceOperation::Fence => (FenceAction::Fence, target.methods),
+                FenceOperation::Status => (FenceAction::Status, target.methods),
+                FenceOperation::Unfence => (FenceAction::Unfence, unfence_method(target.unfence)),
+            };
+            let mut attempts: Vec<FenceAttempt> = Vec::new();
+            for (attempt, method) in (1..).zip(methods) {
+                let devices = agents.run(&method.devices, action, CancellationToken::new()).await;
+                let succeeded = fence::succeeded(&method.devices, &devices);
+                let (at, by) = (clock.now(), by.clone());
+                attempts.push(FenceAttempt { at, by, method: method.name, attempt, succeeded, devices });
+                // A look goes through all methods; fencing is done with the first that works.
+                if succeeded && operation != FenceOperation::Status {
+                    break;
+                }
+            }
+            drop(reply.send(Ok(attempts)));
+        });
+    }
+
+    fn local_name(&self) -> NodeName {
+        let status = self.feed.status();
+        let local = status.nodes.iter().find(|node| node.local);
+        local.map_or_else(|| NodeName(format!("node id {}", status.local)), |node| node.name.clone())
+    }
+
+    // control socket
+
+    fn take_question(&mut self, question: Question) {
+        match question {
+            Question::Request { request, reply } => {
+                self.waiting.for_answer(request.id.clone(), reply);
+                self.happen(Event::RequestReceived { request });
+            }
+            Question::Await { id, reply } => {
+                if let Some(outcome) = self.engine.outcome(&id) {
+                    drop(reply.send(outcome.clone()));
+                } else {
+                    self.waiting.for_outcome(id, reply);
+                }
+            }
+            Question::Conf { reply } => {
+                let conf = self.in_force.as_ref().map(|conf| ConfInForce {
+                    version: conf.version,
+                    digest: conf.digest.clone(),
+                    text: conf.text.clone(),
+                });
+                drop(reply.send(conf));
+            }
+            Question::PutConf { text, origin, reply } => {
+                let offer = self.waiting.for_offer(reply);
+                self.happen(Event::ConfOffered { offer, text, origin });
+            }
+            Question::FenceNode { node, operation, reply } => self.fence_node(node, operation, reply),
+            Question::Leave { reply } => {
+                tracing::info!("leaving the cluster because it was asked for");
+                self.leavers.push(reply);
+                self.happen(Event::LeaveRequested);
+            }
+        }
+    }
+
+    fn status_changes(&mut self) {
+        self.status_due.get_or_insert_with(|| Instant::now() + STATUS_GATHERING);
+    }
+
+    fn publish(&mut self) {
+        self.status_due = None;
+        let status = self.engine.status(self.clock.now());
+        self.feed.publish(status);
+    }
+
+    /// Writes what is to be written, answers who waits for the end, leaves the group.
+    async fn end(mut self, mut reports: Reports) {
+        self.publish();
+        if let Some(events) = &mut reports.corosync
+            && tokio::time::timeout(END_PATIENCE, to_the_end(events)).await.is_err()
+        {
+            tracing::warn!("corosync does not confirm that the group was left");
+        }
+        drop(self.corosync.take());
+        for leaver in self.leavers.drain(..) {
+            // Who asked may have gone.
+            let _ = leaver.send(());
+        }
+        self.stop.cancel();
+        if let Some(server) = self.server.take()
+            && tokio::time::timeout(END_PATIENCE, server).await.is_err()
+        {
+            tracing::warn!("the control socket does not end");
+        }
+        // Best effort: a new daemon replaces it anyway.
+        let _ = std::fs::remove_file(&self.options.socket);
+        self.tasks.shutdown().await;
+        drop(reports);
+        let disk = self.disk;
+        if tokio::task::spawn_blocking(move || disk.finish()).await.is_err() {
+            tracing::error!("writing the last files broke");
+        }
+    }
+}
+
+async fn next(events: &mut Option<mpsc::Receiver<corosync::Event>>) -> Option<corosync::Event> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes events that nobody needs any more, until there are no more.
+async fn to_the_end(events: &mut mpsc::Receiver<corosync::Event>) {
+    while events.recv().await.is_some() {}
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn member(member: corosync::Member) -> GroupMember {
+    GroupMember { node: member.node, pid: member.pid }
+}
+
+/// A reason of a later release counts as the worst: the node is lost.
+fn left_reason(reason: corosync::LeftReason) -> LeftReason {
+    match reason {
+        corosync::LeftReason::Leave => LeftReason::Leave,
+        corosync::LeftReason::ProcDown => LeftReason::ProcessDown,
+        corosync::LeftReason::NodeDown | corosync::LeftReason::Other(_) => LeftReason::NodeDown,
+    }
+}
+
+fn unfence_method(devices: Vec<FenceInstance>) -> Vec<FenceMethod> {
+    if devices.is_empty() { Vec::new() } else { vec![FenceMethod { name: "unfence".into(), devices }] }
+}
