@@ -317,7 +317,10 @@ impl Engine {
         joined: &[GroupMember],
         out: &mut Out,
     ) {
-        self.was_quorate = self.is_quorate();
+        // One ring change may come as two of these events; the second finds the ring already stale.
+        if !self.ring.stale {
+            self.was_quorate = self.is_quorate();
+        }
         let ring_moves = left.iter().any(|(_, reason)| *reason == LeftReason::NodeDown);
         self.ring.stale |= ring_moves;
         self.view_tag = tag_view(&members);
@@ -753,11 +756,8 @@ impl Engine {
             return;
         }
         let loaded = shared::conf::load(&text);
-        let mut findings: Vec<Finding> =
-            loaded.findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect();
-        if let Some(conf) = &loaded.conf {
-            findings.extend(successor_findings(&joined.conf, conf));
-        }
+        let mut findings = shared::conf::check::check_successor(&joined.conf, &loaded);
+        findings.extend(loaded.findings);
         findings.retain(|finding| finding.severity == Severity::Error);
         let (Some(conf), true) = (loaded.conf, findings.is_empty()) else {
             out.actions.push(answer(PutConf::Refused { findings }));
@@ -1031,14 +1031,4 @@ fn refused_conf(rule: &str, text: String) -> PutConf {
     let place = Place { line: 1, column: 1, path: "/cluster".into() };
     let hint = "look at the configuration in force and try again".to_owned();
     PutConf::Refused { findings: vec![Finding { rule: rule.into(), severity: Severity::Error, place, text, hint }] }
-}
-
-fn successor_findings(current: &Conf, next: &Conf) -> Vec<Finding> {
-    if next.version > current.version {
-        return Vec::new();
-    }
-    let place = Place { line: 1, column: 1, path: "/cluster".into() };
-    let text = format!("config_version {} does not follow {}", next.version, current.version);
-    let hint = format!("set config_version to {}", current.version.0 + 1);
-    vec![Finding { rule: "version-does-not-grow".into(), severity: Severity::Error, place, text, hint }]
 }
