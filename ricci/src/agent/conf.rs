@@ -10,7 +10,6 @@ use shared::ids::{ConfDigest, ConfVersion};
 
 use super::app::App;
 use super::files::{self, FileError};
-use super::fingerprint::sha256_hex;
 use super::host::Daemon;
 use super::problem::ApiError;
 use super::{corosync_key, operations};
@@ -37,7 +36,7 @@ impl Head {
         Self {
             cluster: attribute("name").map(str::to_owned),
             version: ConfVersion(attribute("config_version").and_then(|text| text.parse().ok()).unwrap_or(0)),
-            digest: ConfDigest(sha256_hex(text.as_bytes())),
+            digest: shared::conf::digest(text),
         }
     }
 }
@@ -71,7 +70,7 @@ pub(super) async fn document(app: &App) -> Result<ConfDocument, ApiError> {
 
 /// Everything that is to be said of a cluster.conf.
 pub(super) fn check(text: &str) -> Vec<Finding> {
-    Document::parse(text).1
+    shared::conf::load(text).findings
 }
 
 /// Writes a configuration for a cluster that does not run here.
