@@ -119,8 +119,8 @@ fn run(arguments: Arguments) -> Result<i32> {
             options.rc = rc.map(std::fs::read_to_string).transpose().context("cannot read the script")?;
             let lab = if foreground { Lab::create(options)? } else { Lab::create_detached(options)? };
             print(&format!("{name} is up: {}\n", lab.folder().display()))?;
-            while foreground {
-                std::thread::park();
+            if foreground {
+                wait_for_ever();
             }
         }
         Verb::Down => attach()?.down()?,
@@ -154,13 +154,18 @@ fn run(arguments: Arguments) -> Result<i32> {
         Verb::Forward { port, place, target } => {
             let forward = attach()?.forward(port, place_of(&place)?, target)?;
             print(&format!("{} leads to {target} in {place}\n", forward.local()))?;
-            loop {
-                std::thread::park();
-            }
+            wait_for_ever();
         }
         Verb::Sweep => print(&lab::sweep()?.iter().map(|name| format!("removed {name}\n")).collect::<String>())?,
     }
     Ok(0)
+}
+
+/// Until a signal ends the process.
+fn wait_for_ever() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 fn print(text: &str) -> Result<()> {

@@ -24,7 +24,7 @@ fn fence(lab: &Lab, from: usize, victim: usize, password: &str, action: &str) ->
         "-o",
         action,
     ];
-    lab.exec(Place::Host(from), &words).unwrap()
+    lab.exec(Place::Host(from), &words).expect("the agent runs")
 }
 
 #[test]

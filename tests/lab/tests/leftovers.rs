@@ -14,9 +14,10 @@ fn foreign_lab(name: &str) -> (std::process::Child, std::path::PathBuf) {
         .args(["up", "2", "--foreground", "--name", name])
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the lab command runs");
     let mut line = String::new();
-    BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let output = owner.stdout.take().expect("it has an output");
+    BufReader::new(output).read_line(&mut line).expect("it says that the lab is up");
     let folder = line.trim().rsplit_once(": ").expect("the lab is up").1.into();
     (owner, folder)
 }

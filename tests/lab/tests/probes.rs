@@ -57,7 +57,7 @@ fn the_watch_knows_addresses_of_the_sixth_version() {
 fn serve(lab: &lab::Lab, host: usize) -> lab::Running {
     let log = lab.folder().join("web.log");
     let script = "mkdir -p /srv/web && hostname > /srv/web/index.html && cd /srv/web && exec python3 -m http.server 80";
-    lab.spawn(Place::Host(host), &["sh", "-c", script], &log).unwrap()
+    lab.spawn(Place::Host(host), &["sh", "-c", script], &log).expect("the server starts")
 }
 
 #[test]
