@@ -34,11 +34,8 @@ struct Life {
 
 fn stories() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/cpg");
-    let mut stories: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
+    let mut stories: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     stories.sort();
     assert!(stories.len() >= 15, "the traces are missing");
     stories
@@ -82,7 +79,8 @@ fn lives(path: &Path) -> Vec<(String, Vec<Value>)> {
 }
 
 fn all_lives() -> Vec<(String, Vec<Value>)> {
-    let traces = stories().into_iter().flat_map(|story| ["h1", "h2", "h3"].map(|node| story.join(format!("{node}.jsonl"))));
+    let traces =
+        stories().into_iter().flat_map(|story| ["h1", "h2", "h3"].map(|node| story.join(format!("{node}.jsonl"))));
     traces.flat_map(|path| lives(&path)).collect()
 }
 
