@@ -142,10 +142,10 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn take(counters: Vec<(&'a AtomicUsize, usize)>) -> Option<Self> {
-        let full = counters
-            .iter()
-            .map(|(counter, max)| counter.fetch_add(1, Ordering::Relaxed) >= *max)
-            .fold(false, |full, this| full || this);
+        let mut full = false;
+        for (counter, max) in &counters {
+            full |= counter.fetch_add(1, Ordering::Relaxed) >= *max;
+        }
         // Dropped again when full, which gives back what was just counted.
         let place = Self { counters: counters.into_iter().map(|(counter, _)| counter).collect() };
         (!full).then_some(place)

@@ -388,9 +388,21 @@ impl Driver {
                 Ok(content) => self.disk.save_intents(content),
                 Err(error) => tracing::error!("intents cannot be written: {error}"),
             },
-            Action::Answer { id, answer } => self.waiting.answer(&id, &answer),
-            Action::Finish { id, outcome } => self.waiting.finish(id, outcome),
-            Action::AnswerConf { offer, result } => self.waiting.answer_offer(offer, result),
+            // Who is told the end of something and then looks must see it.
+            Action::Answer { id, answer } => {
+                self.publish();
+                self.waiting.answer(&id, &answer);
+            }
+            Action::Finish { id, outcome } => {
+                if self.waiting.is_awaited(&id) {
+                    self.publish();
+                }
+                self.waiting.finish(id, outcome);
+            }
+            Action::AnswerConf { offer, result } => {
+                self.publish();
+                self.waiting.answer_offer(offer, result);
+            }
             Action::Publish(fact) => {
                 self.feed.tell(fact);
                 self.status_changes();

@@ -49,6 +49,11 @@ impl Waiting {
         }
     }
 
+    /// Whether somebody waits for the end of this request.
+    pub(super) fn is_awaited(&self, id: &RequestId) -> bool {
+        self.outcomes.contains_key(id)
+    }
+
     /// A request has ended.
     pub(super) fn finish(&mut self, id: RequestId, outcome: Outcome) {
         tell(&mut self.outcomes, &id, &outcome);
