@@ -5,11 +5,14 @@
 //! asks `Loaded::accept`, which gives nothing when there is an error.
 
 pub mod check;
+pub mod corosync;
 pub mod document;
 pub mod duration;
+pub mod edit;
 pub mod finding;
 pub mod model;
 mod parse;
+mod splice;
 pub mod view;
 mod xml;
 
@@ -19,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use check::check_successor;
 pub use document::{Document, ElementId};
+pub use edit::{Edit, EditError, apply, new_document};
 pub use finding::{Finding, Place, Severity};
 pub use parse::{BYTES_MAX, DEPTH_MAX, ELEMENTS_MAX};
 
