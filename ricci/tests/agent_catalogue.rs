@@ -5,7 +5,7 @@ mod agent_support;
 use agent_support::{Node, problem};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::api::ProblemCode;
+use shared::api::{ProblemCode, path};
 
 const METADATA: &str = r#"<?xml version="1.0"?>
 <resource-agent name="fence_x" shortdesc="Fences x"><parameters/></resource-agent>"#;
@@ -116,8 +116,7 @@ async fn a_fence_test_switches_nothing() {
 async fn the_openapi_document_has_every_path() {
     let node = Node::start();
     let manager = node.paired().await;
-    let document = manager.json(&node, shared::api::path::OPENAPI).await;
-    use shared::api::path;
+    let document = manager.json(&node, path::OPENAPI).await;
     let all = [
         path::ALIVE,
         path::PAIR,

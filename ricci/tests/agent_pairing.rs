@@ -155,7 +155,7 @@ async fn the_password_of_the_user_ricci_pairs_and_a_wrong_one_does_not() {
     command.current_dir(node.folder.path()).args(["--mount", "sh", "-c", set_up, service]);
     command.arg(env!("CARGO_BIN_EXE_ricci")).args(node.arguments("serve"));
     if !rustix::process::geteuid().is_root() {
-        eprintln!("not root: a user of its own cannot be made here; only the refusal is shown");
+        // A user of its own cannot be made here; only the refusal is shown.
         command = node.command("serve");
     }
     node.run_command(command);

@@ -25,8 +25,11 @@ impl Stage {
     fn with(cgroups: Option<Cgroups>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (give, results) = mpsc::channel(16);
-        let places =
-            Places { ocf_root: directory.path().join("ocf"), systemctl: directory.path().join("systemctl") };
+        let places = Places {
+            ocf_root: directory.path().join("ocf"),
+            systemctl: directory.path().join("systemctl"),
+            groupings: directory.path().join("groupings"),
+        };
         Self { runs: Runs::new(places, cgroups, give), directory, results }
     }
 
@@ -279,6 +282,22 @@ async fn a_unit_is_handled_by_systemctl_with_a_deadline_of_its_own() {
     assert_eq!(stage.run(unit(Operation::Monitor)).await.code, Some(7));
     let stopped = stage.run(RunSpec { timeout_ms: Some(200), ..unit(Operation::Stop) }).await;
     assert!(stopped.timed_out && stopped.code.is_none(), "{stopped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grouping_runs_nothing_and_is_started_between_its_start_and_its_stop() {
+    let mut stage = Stage::new();
+    for (operation, code) in [
+        (Operation::Monitor, 7),
+        (Operation::Stop, 0),
+        (Operation::Start, 0),
+        (Operation::Monitor, 0),
+        (Operation::Stop, 0),
+        (Operation::Monitor, 7),
+    ] {
+        let finished = stage.run(RunSpec { runner: Runner::Grouping, ..spec(operation) }).await;
+        assert_eq!((finished.code, finished.output.as_str()), (Some(code), ""), "{operation:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,7 +211,8 @@ async fn a_reader_that_stops_reading_holds_nobody_up() {
         if number % 100 == 0 {
             loop {
                 let item = quick.item().await;
-                if matches!(&item, StreamItem::Change { position, .. } | StreamItem::Whole { position, .. } if position.sequence > number) {
+                if matches!(&item, StreamItem::Change { position, .. } | StreamItem::Whole { position, .. } if position.sequence > number)
+                {
                     break;
                 }
             }

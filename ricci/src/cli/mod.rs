@@ -9,11 +9,15 @@ pub mod client;
 pub mod clock;
 pub mod clustat;
 pub mod clusvcadm;
+pub mod conf_file;
 pub mod console;
 pub mod fence_ack;
+pub mod fence_node;
 pub mod getopt;
 pub mod likeness;
 mod members;
+pub mod rg_test;
+pub mod validate;
 
 /// What every command of the suite prints as its version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

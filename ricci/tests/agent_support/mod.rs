@@ -1,6 +1,7 @@
 //! A ricci of its own for each test: the real program on a free loopback port with all its folders in a temporary one,
 //! managers with certificates of their own, and an rgmanager that answers as the test says.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot be set up fails, and says why")]
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;

@@ -124,12 +124,16 @@ pub(crate) fn run(program: &str, arguments: &[&str], socket: &std::path::Path, t
     let path = match program {
         "clustat" => env!("CARGO_BIN_EXE_clustat"),
         "clusvcadm" => env!("CARGO_BIN_EXE_clusvcadm"),
+        "fence_node" => env!("CARGO_BIN_EXE_fence_node"),
+        "ccs_config_validate" => env!("CARGO_BIN_EXE_ccs_config_validate"),
+        "rg_test" => env!("CARGO_BIN_EXE_rg_test"),
         "fence_ack_manual" => env!("CARGO_BIN_EXE_fence_ack_manual"),
         other => panic!("no program {other}"),
     };
     let mut child = Process::new(path)
         .args(arguments)
         .env("RGMANAGER_SOCKET", socket)
+        .env("CLUSTER_CONF", socket.with_file_name("cluster.conf"))
         .env("TZ", "UTC")
         .env("SUDO_USER", "alice")
         .stdin(Stdio::piped())

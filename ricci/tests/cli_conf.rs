@@ -1,0 +1,182 @@
+//! `ccs_config_validate` and `rg_test`: a cluster.conf looked at without any daemon.
+
+mod cli_fake;
+
+use std::path::PathBuf;
+
+use cli_fake::{Ran, run};
+
+const GOOD: &str = r#"<cluster name="prod" config_version="7">
+  <clusternodes>
+    <clusternode name="node1" nodeid="1"><fence><method name="m"><device name="bmc"/></method></fence></clusternode>
+    <clusternode name="node2" nodeid="2"><fence><method name="m"><device name="bmc"/></method></fence></clusternode>
+    <clusternode name="node3" nodeid="3"><fence><method name="m"><device name="bmc"/></method></fence></clusternode>
+  </clusternodes>
+  <fencedevices><fencedevice name="bmc" agent="fence_ipmilan" ipaddr="10.0.0.1" passwd="topsecret"/></fencedevices>
+  <rm>
+    <failoverdomains>
+      <failoverdomain name="east" ordered="1" restricted="1">
+        <failoverdomainnode name="node1" priority="1"/>
+        <failoverdomainnode name="node2" priority="2"/>
+      </failoverdomain>
+    </failoverdomains>
+    <resources><ip address="10.0.0.10/24"/></resources>
+    <service name="web" domain="east" recovery="relocate">
+      <script name="app" file="/etc/init.d/app"/>
+      <ip ref="10.0.0.10/24"/>
+      <fs name="data" device="/dev/sdb1" mountpoint="/data" fstype="ext4"><apache name="httpd"/></fs>
+    </service>
+  </rm>
+</cluster>
+"#;
+
+struct Desk {
+    directory: tempfile::TempDir,
+}
+
+impl Desk {
+    fn with(text: &str) -> Self {
+        let desk = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::write(desk.file(), text).unwrap();
+        desk
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("cluster.conf")
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Ran {
+        run(program, arguments, &self.directory.path().join("rgmanager.sk"), "")
+    }
+}
+
+#[test]
+fn a_good_file_validates_with_one_line() {
+    let desk = Desk::with(GOOD);
+    let file = desk.file();
+    let file = file.to_str().unwrap();
+    desk.run("ccs_config_validate", &[]).expect(0, "Configuration validates\n");
+    for letter in ["-f", "-l"] {
+        desk.run("ccs_config_validate", &[letter, file]).expect(0, "Configuration validates\n");
+    }
+    desk.run("ccs_config_validate", &["-v", file]).expect(
+        0,
+        "Cluster prod, version 7: 3 nodes, 1 fence devices, 1 failover domains, 1 services\nConfiguration validates\n",
+    );
+    desk.run("ccs_config_validate", &["-urno", "-C", "xmlconfig", "-t", "/tmp/x"])
+        .expect(0, "Configuration validates\n");
+}
+
+#[test]
+fn every_error_is_told_with_its_place_and_what_to_do() {
+    let desk = Desk::with(&GOOD.replace("<ip ref=\"10.0.0.10/24\"/>", "<ip ref=\"10.0.0.11\"/>"));
+    let ran = desk.run("ccs_config_validate", &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, "Configuration fails to validate\n"));
+    let first = ran.err.lines().next().unwrap();
+    let place = format!("{}:18:11: error: ", desk.file().display());
+    assert!(first.starts_with(&place) && first.contains("10.0.0.11"), "{first}");
+    assert!(ran.err.lines().nth(1).unwrap().starts_with("    "), "a hint follows: {}", ran.err);
+}
+
+#[test]
+fn what_is_no_cluster_conf_fails_with_a_sentence() {
+    for text in ["", "garbage", "<cluster", "<html/>"] {
+        let ran = Desk::with(text).run("ccs_config_validate", &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, "Configuration fails to validate\n"), "{text:?}");
+        assert!(ran.err.contains(": error: "), "{text:?}: {}", ran.err);
+    }
+    let desk = Desk::with("");
+    std::fs::write(desk.file(), b"<cluster name='\xff'/>").unwrap();
+    let ran = desk.run("ccs_config_validate", &[]);
+    assert!(ran.err.contains("is not UTF-8 from byte 15 on"), "{}", ran.err);
+    std::fs::write(desk.file(), vec![b' '; 11 << 20]).unwrap();
+    let ran = desk.run("ccs_config_validate", &[]);
+    assert!(ran.code == 1 && ran.err.contains("which is no cluster.conf"), "{}", ran.err);
+    std::fs::remove_file(desk.file()).unwrap();
+    let ran = desk.run("ccs_config_validate", &[]);
+    assert!(ran.code == 1 && ran.err.contains("No such file or directory"), "{}", ran.err);
+    for arguments in [&["-k"][..], &["-f", "a", "-l", "b"], &["-f", "a", "b"], &["-f"]] {
+        let ran = desk.run("ccs_config_validate", arguments);
+        assert!(ran.code == 1 && ran.err.contains("\nusage: ccs_config_validate"), "{ran:?}");
+    }
+}
+
+#[test]
+fn noop_shows_the_order_of_start_and_stop_and_runs_nothing() {
+    let desk = Desk::with(GOOD);
+    let file = desk.file();
+    let file = file.to_str().unwrap();
+    let noop = |operation, kind, name| desk.run("rg_test", &["noop", file, operation, kind, name]);
+    noop("start", "service", "web").expect(
+        0,
+        "Running in test mode.\nStarting web...\n[start] service:web\n[start] fs:data\n[start] apache:httpd\n\
+         [start] ip:10.0.0.10/24\n[start] script:app\nStart of web complete\n",
+    );
+    noop("stop", "service", "web").expect(
+        0,
+        "Running in test mode.\nStopping web...\n[stop] script:app\n[stop] ip:10.0.0.10/24\n[stop] apache:httpd\n\
+         [stop] fs:data\n[stop] service:web\nStop of web complete\n",
+    );
+    noop("status", "fs", "data").expect(
+        0,
+        "Running in test mode.\nChecking status of data...\n[status] fs:data\n[status] apache:httpd\n\
+         Status check of data complete\n",
+    );
+    let ran = noop("start", "service", "wbe");
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (1, format!("rg_test: there is no service named 'wbe' in {file}\n").as_str())
+    );
+    assert!(noop("fly", "service", "web").err.starts_with("rg_test: 'fly' is none of start, stop, status\n"));
+}
+
+#[test]
+fn noop_refuses_a_file_with_errors() {
+    let desk = Desk::with(&GOOD.replace("ref=\"10.0.0.10/24\"", "ref=\"10.0.0.11\""));
+    let file = desk.file();
+    let ran = desk.run("rg_test", &["noop", file.to_str().unwrap(), "start", "service", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("error: ") && ran.err.ends_with(" has errors; nothing can be run from it\n"));
+}
+
+#[test]
+fn test_shows_what_a_file_means() {
+    let desk = Desk::with(GOOD);
+    let ran = desk.run("rg_test", &["test", desk.file().to_str().unwrap()]);
+    assert_eq!(ran.code, 0);
+    let tree = "\
+=== Resource Tree ===
+service {
+  name = \"web\";
+  domain = \"east\";
+  autostart = \"1\";
+  exclusive = \"0\";
+  recovery = \"relocate\";
+  script {
+    file = \"/etc/init.d/app\";
+    name = \"app\";
+";
+    assert!(ran.out.contains(tree), "{}", ran.out);
+    assert!(ran.out.contains("    # run by ocf:heartbeat:IPaddr2\n"));
+    let domains = "\
+=== Failover Domains ===
+Failover domain: east
+Flags: Ordered Restricted
+  Node node1 (id 1, priority 1)
+  Node node2 (id 2, priority 2)
+";
+    assert!(ran.out.contains(domains), "{}", ran.out);
+    assert!(!ran.out.contains("topsecret"));
+}
+
+#[test]
+fn rules_list_every_type_with_its_agent() {
+    let ran = Desk::with("").run("rg_test", &["rules"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("Resource type: ip\nAgent: ocf:heartbeat:IPaddr2\n"));
+    assert!(ran.out.contains("  name [ primary required ]\n"), "{}", ran.out);
+    for arguments in [&[][..], &["fly"], &["test"], &["noop", "x"]] {
+        let ran = Desk::with("").run("rg_test", arguments);
+        assert!(ran.code == 1 && ran.err.contains("\nusage: rg_test"), "{ran:?}");
+    }
+}
