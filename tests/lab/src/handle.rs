@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::options::LabOptions;
 use crate::plan::{MAX_HOSTS, Nic, Place};
-use crate::protocol::{BmcMode, Cut, LabState, PROTOCOL, Reply, Request, ask};
+use crate::protocol::{BmcMode, Cut, LabState, Reply, Request, ask, fingerprint};
 use crate::run::ended_within;
 use crate::{disk, inside, netns, plan, process, sweep};
 
@@ -33,7 +34,8 @@ const NAME_MAX: usize = 40;
 pub struct Lab {
     folder: PathBuf,
     group: PathBuf,
-    keeper: u32,
+    /// The `lab` binary as the keeper runs it, also when the file was replaced meanwhile.
+    binary: File,
     hosts: usize,
     /// The keeper, whose input this handle keeps open, if the handle owns the lab.
     owned: Option<Child>,
@@ -74,7 +76,8 @@ impl Lab {
     fn open(folder: PathBuf, keeper: u32, owned: Option<Child>) -> Result<Lab> {
         let options: LabOptions = serde_json::from_slice(&fs::read(folder.join("lab.json"))?)?;
         let group = PathBuf::from(fs::read_to_string(folder.join("cgroup"))?.trim());
-        Ok(Lab { folder, group, keeper, hosts: options.hosts, owned })
+        let binary = File::open(format!("/proc/{keeper}/exe")).context("the lab's keeper ended")?;
+        Ok(Lab { folder, group, binary, hosts: options.hosts, owned })
     }
 
     fn start(mut options: LabOptions, owned: bool) -> Result<Lab> {
@@ -110,9 +113,9 @@ impl Lab {
         &self.group
     }
 
-    /// The `lab` binary as the keeper runs it.
+    /// Path of the `lab` binary, valid in this process and in children until they run it.
     pub(crate) fn program(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/exe", self.keeper))
+        PathBuf::from(format!("/proc/self/fd/{}", self.binary.as_raw_fd()))
     }
 
     /// Process id, on the machine, of a host's pid 1; `None` without power.
@@ -284,6 +287,11 @@ impl Lab {
         Ok(self.get(host, inside::BOOT_ID)?.trim().to_owned())
     }
 
+    /// What a host's boot script wrote, over all boots.
+    pub fn console(&self, host: usize) -> Result<String> {
+        self.get(host, "/var/log/lab/console.log")
+    }
+
     /// Ends the lab and removes everything of it.
     pub fn down(mut self) -> Result<()> {
         let folder = self.folder.clone();
@@ -405,12 +413,12 @@ fn start_keeper(folder: &Path, owned: bool) -> Result<Child> {
     let output = child.stdout.take().context("the keeper has an output")?;
     BufReader::new(output).read_line(&mut line)?;
     match line.trim().split_once(' ') {
-        Some(("ready", version)) if version == PROTOCOL.to_string() => return Ok(child),
+        Some(("ready", version)) if version == fingerprint() => return Ok(child),
         Some(("ready", _)) => {
             drop(child.stdin.take());
             let _ = child.kill();
             let _ = child.wait();
-            bail!("{} is of another version; build it: cargo build -p lab", program.display());
+            bail!("{} is of another build than this program; run: cargo build -p lab", program.display());
         }
         _ => {}
     }

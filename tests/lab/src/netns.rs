@@ -62,6 +62,11 @@ pub(crate) fn ip_here(lines: &[String]) -> Result<()> {
     feed("ip", &["-batch", "-"], &(lines.join("\n") + "\n"))
 }
 
+/// Runs lines of ip(8) inside a namespace, those that it refuses without effect.
+pub(crate) fn ip_as_far_as_possible(namespace: &File, lines: &[String]) {
+    let _ = inside(namespace, || feed("ip", &["-force", "-batch", "-"], &(lines.join("\n") + "\n")));
+}
+
 /// Loads a ruleset inside a namespace; it takes effect as a whole.
 pub(crate) fn nft(namespace: &File, ruleset: &str) -> Result<()> {
     inside(namespace, || feed("nft", &["-f", "-"], ruleset))

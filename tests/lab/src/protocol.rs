@@ -3,6 +3,7 @@
 //!
 //! Parsing and framing only; the keeper carries requests out, the handle sends them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,8 +14,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Nic;
 
-/// Raised with every change that an older `lab` binary would misunderstand.
-pub(crate) const PROTOCOL: u32 = 1;
+/// What handle and keeper must agree on; the `lab` binary may be older than the program that uses the library.
+const AGREED: [&str; 13] = [
+    include_str!("cgroup.rs"),
+    include_str!("disk.rs"),
+    include_str!("netns.rs"),
+    include_str!("options.rs"),
+    include_str!("plan.rs"),
+    include_str!("protocol.rs"),
+    include_str!("inside/bmc.rs"),
+    include_str!("inside/enter.rs"),
+    include_str!("inside/init.rs"),
+    include_str!("inside/keeper.rs"),
+    include_str!("inside/power.rs"),
+    include_str!("inside/stage.rs"),
+    include_str!("inside/switch.rs"),
+];
+
+/// Tells builds apart whose keepers behave differently.
+pub(crate) fn fingerprint() -> String {
+    let mut hasher = DefaultHasher::new();
+    AGREED.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
 
 /// A power cut waits for every process of a host to be gone; nothing the keeper does takes longer.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);

@@ -70,7 +70,7 @@ fn a_host_sees_only_its_own_processes_and_writes_only_its_own_files() {
 
 #[test]
 fn a_power_cut_keeps_the_disk_loses_the_rest_and_gives_a_new_boot_id() {
-    let rc = "echo booted >> /var/log/boots; sleep 1000 & touch /run/rc-ran";
+    let rc = "echo hello; echo booted >> /var/log/boots; sleep 1000 & touch /run/rc-ran";
     let lab = Lab::create(LabOptions::hosts(1).without_bmcs().rc(rc)).unwrap();
     let ran = || lab.get(1, "/run/rc-ran").ok();
     wait_for("rc", SOON, ran).unwrap();
@@ -93,6 +93,8 @@ fn a_power_cut_keeps_the_disk_loses_the_rest_and_gives_a_new_boot_id() {
     assert_ne!(lab.boot_id(1).unwrap(), before);
     let files = lab.sh_ok(Place::Host(1), "cat /srv/kept /etc/hosts /var/log/boots; ls /tmp /dev/shm").unwrap();
     assert_eq!(files, "kept\nwritten while off\nbooted\nbooted\n/dev/shm:\n\n/tmp:\n");
+
+    assert_eq!(lab.console(1).unwrap(), "hello\nhello\n");
 
     lab.power_off(1).unwrap();
     lab.wipe(1).unwrap();

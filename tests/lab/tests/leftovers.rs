@@ -3,6 +3,8 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use common::{SOON, Traces};
@@ -82,4 +84,15 @@ fn a_lab_that_cannot_come_up_says_why_and_leaves_nothing() {
     let refused = format!("{:#}", Lab::create(options).unwrap_err());
     assert!(refused.contains("node1 did not boot"), "{refused}");
     assert!(!lab::base_folder().join(&name).exists());
+}
+
+#[test]
+fn without_root_the_lab_says_that_it_needs_root() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("lab");
+    std::fs::copy(env!("CARGO_BIN_EXE_lab"), &program).unwrap();
+    let refused = Command::new(program).args(["up", "1"]).uid(65534).output().unwrap();
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && words.contains("needs root"), "{words}");
 }

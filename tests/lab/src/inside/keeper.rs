@@ -17,7 +17,7 @@ use super::bmc;
 use super::power::Power;
 use super::switch::{Switch, path_of};
 use crate::options::LabOptions;
-use crate::protocol::{self, BmcMode, Cut, HostState, LabState, PROTOCOL, Reply, Request};
+use crate::protocol::{self, BmcMode, Cut, HostState, LabState, Reply, Request};
 use crate::wait::epoch_s;
 use crate::{cgroup, plan, process, sweep};
 
@@ -57,7 +57,7 @@ pub(super) fn main(folder: &Path, owned: bool) -> Result<i32> {
             return Ok(1);
         }
     };
-    say(&format!("ready {PROTOCOL}"))?;
+    say(&format!("ready {}", protocol::fingerprint()))?;
     rustix::stdio::dup2_stdout(std::io::stderr())?;
     if owned {
         let keeper = Arc::clone(&keeper);
@@ -287,11 +287,11 @@ impl Keeper {
     /// Takes the lab down, tells who asked, and ends the keeper. Whoever comes second waits for that end.
     fn end_with(&self, tell: impl FnOnce()) {
         let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        for power in &self.hosts {
-            if let Err(e) = power.off(&self.shared) {
-                super::note(&format!("{e:#}"));
+        std::thread::scope(|scope| {
+            for power in &self.hosts {
+                scope.spawn(|| power.off(&self.shared).map_err(|e| super::note(&format!("{e:#}"))));
             }
-        }
+        });
         let removed = cgroup::kill(&self.shared.group)
             .and_then(|()| keep_logs(&self.shared.folder, &self.name))
             .and_then(|()| cgroup::remove(&self.shared.group))

@@ -98,9 +98,8 @@ impl Switch {
 
     /// Takes a dead host's cables away; those that the kernel removed already are no error.
     pub(super) fn unplug(&self, host: usize) {
-        for nic in Nic::ALL {
-            let _ = netns::ip(&self.switch, &[format!("link del {}", plan::port(host, nic))]);
-        }
+        let lines: Vec<_> = Nic::ALL.map(|nic| format!("link del {}", plan::port(host, nic))).into();
+        netns::ip_as_far_as_possible(&self.switch, &lines);
     }
 
     /// Cuts cables, or mends them with `None`.
