@@ -4,6 +4,8 @@
 //! a fresh loopback, /dev/shm, /run and /var/lib/corosync, and everything it started ends with its pid namespace.
 //! Needs root and corosync.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,6 +1,8 @@
 //! What the engine relies on (docs/decisions/0001-cpg-event-order.md), checked on everything that three real nodes
 //! told while processes, nodes and networks failed: the traces in tests/fixtures/cpg, whose README has the format.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
