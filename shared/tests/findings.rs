@@ -640,7 +640,8 @@ fn a_successor_has_a_higher_version_and_the_same_name() {
         1:19 error version-not-higher /cluster/@config_version
             config_version 5 is not higher than 5, which is in force
             → set config_version to 6
-    "#]].assert_eq(&judge("config_version='5'", "config_version='5'"));
+    "#]]
+    .assert_eq(&judge("config_version='5'", "config_version='5'"));
     expect![[r#"
         1:19 error version-not-higher /cluster/@config_version
             config_version 4 is not higher than 5, which is in force
@@ -648,7 +649,8 @@ fn a_successor_has_a_higher_version_and_the_same_name() {
         1:10 error cluster-name-changed /cluster/@name
             the cluster is called c, not d
             → the name of a cluster cannot change while it exists
-    "#]].assert_eq(&judge("name='c' config_version='5'", "name='d' config_version='4'"));
+    "#]]
+    .assert_eq(&judge("name='c' config_version='5'", "name='d' config_version='4'"));
 }
 
 #[test]

@@ -2,12 +2,18 @@
 //!
 //! knet with encryption always, one link or two, votes and two_node as in cluster.conf. Times are those of cluster.conf, not
 //! corosync's: an administrator who reads `token` there gets exactly that.
+//!
+//! `totem.config_version` is left out on purpose: it would end corosync on a member that comes back with an old file,
+//! while here such a member is given the current configuration when it joins.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::conf::model::{Conf, Node};
 use crate::ids::NodeName;
+
+/// Below this corosync refuses the time between two retransmits of the token, and does not start.
+const TOKEN_RETRANSMIT_MS_MIN: u64 = 30;
 
 /// What is not in cluster.conf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +31,8 @@ impl Default for RenderOptions {
 
 /// The whole text of a corosync.conf.
 pub fn render_corosync_conf(conf: &Conf, options: &RenderOptions) -> String {
-    let mut text = format!(
-        "# Made from cluster.conf version {}; changes here are lost at the next version.\n",
-        conf.version
-    );
+    let mut text =
+        format!("# Made from cluster.conf version {}; changes here are lost at the next version.\n", conf.version);
     render_totem(&mut text, conf, options);
     render_nodes(&mut text, conf, options);
     render_quorum(&mut text, conf);
@@ -52,12 +56,15 @@ fn render_totem(text: &mut String, conf: &Conf, options: &RenderOptions) {
     // corosync adds 650 ms per node beyond the second unless told not to; the file says what the administrator said.
     text.push_str("    token_coefficient: 0\n");
     if let Some(consensus) = conf.totem.consensus_ms {
-        let _ = writeln!(text, "    consensus: {consensus}");
+        // cman wrote a fifth of the token for two nodes; corosync wants at least 1.2 of it.
+        let _ = writeln!(text, "    consensus: {}", consensus.max(conf.totem.token_ms.saturating_mul(6) / 5));
     }
     if let Some(join) = conf.totem.join_ms {
         let _ = writeln!(text, "    join: {join}");
     }
-    if let Some(retransmits) = conf.totem.token_retransmits_before_loss {
+    if let Some(retransmits) = conf.totem.token_retransmits_before_loss
+        && conf.totem.token_ms / (u64::from(retransmits) + 1) >= TOKEN_RETRANSMIT_MS_MIN
+    {
         let _ = writeln!(text, "    token_retransmits_before_loss_const: {retransmits}");
     }
     let links = conf.nodes.iter().map(|node| addresses(node, options).len()).min().unwrap_or(1);
@@ -130,13 +137,12 @@ mod tests {
 
     #[test]
     fn a_second_link_is_used_only_if_every_node_has_one() {
-        let node = |name: &str, id: u32, alt: &str| format!("<clusternode name=\"{name}\" nodeid=\"{id}\">{alt}</clusternode>");
+        let node = |name: &str, id: u32, alt: &str| {
+            format!("<clusternode name=\"{name}\" nodeid=\"{id}\">{alt}</clusternode>")
+        };
         let alt = |name: &str| format!("<altname name=\"{name}-alt\"/>");
-        let both = conf(&format!(
-            "<clusternodes>{}{}</clusternodes>",
-            node("x", 1, &alt("x")),
-            node("y", 2, &alt("y"))
-        ));
+        let both =
+            conf(&format!("<clusternodes>{}{}</clusternodes>", node("x", 1, &alt("x")), node("y", 2, &alt("y"))));
         let text = render_corosync_conf(&both, &RenderOptions::default());
         assert!(text.contains("ring1_addr: x-alt") && text.contains("link_mode: passive"), "{text}");
         let one = conf(&format!("<clusternodes>{}{}</clusternodes>", node("x", 1, &alt("x")), node("y", 2, "")));

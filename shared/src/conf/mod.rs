@@ -6,12 +6,14 @@
 
 pub mod check;
 pub mod corosync;
+pub mod diff;
 pub mod document;
 pub mod duration;
 pub mod edit;
 pub mod finding;
 pub mod model;
 mod parse;
+pub mod secret;
 mod splice;
 pub mod view;
 mod xml;

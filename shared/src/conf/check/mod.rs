@@ -102,7 +102,8 @@ impl<'a> Context<'a> {
         } else if name.trim() != name {
             Some("it begins or ends with white space".to_owned())
         } else {
-            let refused = |c: &char| c.is_control() || matches!(c, '<' | '>' | '&' | '"' | '\'' | '`' | '\\');
+            let refused =
+                |c: &char| c.is_control() || matches!(c, '<' | '>' | '&' | '"' | '\'' | '`' | '\\' | '{' | '}');
             name.chars().find(refused).map(|c| match c.is_control() {
                 true => "it contains a control character".to_owned(),
                 false => format!("it contains {c}"),
