@@ -144,16 +144,25 @@ impl Engine {
             Some(local) => local.to_vec(),
             None => record.resources.clone(),
         };
+        // Nobody knows whether it still runs there, so it is not called started: it can be recovered once the node is accounted for.
+        let lost_owner = record.holder.filter(|holder| state.lost.contains_key(holder));
+        let shown = match (lost_owner, record.state) {
+            (None, state) | (Some(_), state @ ServiceState::Failed) => state,
+            (Some(_), _) => ServiceState::Recoverable,
+        };
         ServiceStatus {
             name: name.clone(),
-            state: record.state,
+            state: shown,
             frozen: record.frozen,
             partial: record.partial,
-            owner: node(record.holder),
-            last_owner: node(record.last_owner),
+            owner: node(record.holder.filter(|_| lost_owner.is_none())),
+            last_owner: node(lost_owner.or(record.last_owner)),
             restarts: record.restarts,
             last_transition: record.last_transition,
-            reason: record.reason.clone(),
+            reason: match lost_owner {
+                Some(holder) => Reason::NodeLost { node: node_name(conf, holder) },
+                None => record.reason.clone(),
+            },
             waits_for: self.waits_for(state, conf, name, record),
             request: record.order.as_ref().map(|order| RequestStatus {
                 id: order.request.id.clone(),

@@ -57,7 +57,7 @@ impl ServiceState {
 
     /// Whether the owner column shows the last owner in parentheses (rhcs.md §1.2).
     pub fn shows_last_owner(self) -> bool {
-        matches!(self, Self::Stopped | Self::Disabled | Self::Recoverable | Self::Failed | Self::Recovering)
+        matches!(self, Self::Stopped | Self::Disabled | Self::Recoverable | Self::Failed)
     }
 }
 

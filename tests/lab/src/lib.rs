@@ -10,6 +10,7 @@
 //! by the keeper, so the kernel frees them with it. Needs root; never touches the machine's own network.
 
 mod cgroup;
+pub mod cluster;
 mod disk;
 mod forward;
 mod handle;
