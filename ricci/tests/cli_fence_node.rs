@@ -116,7 +116,7 @@ fn more_words_show_devices_and_their_arguments_but_no_password() {
     assert!(
         arguments.err.starts_with(
             "fence node1 dev 0.0 agent fence_a result: success\n\
-             agent args: port=1 action=off nodename=node1 ipaddr=10.1.1.1 passwd=****\n"
+             agent args: port=1 action=off nodename=node1 ipaddr=10.1.1.1 passwd=(secret)\n"
         ),
         "{}",
         arguments.err
@@ -153,6 +153,12 @@ fn without_rgmanager_and_without_a_file_nothing_is_run() {
     std::fs::write(&path, CONF.replace("name=\"bmc1\" agent", "name=\"other\" agent")).unwrap();
     let ran = run("fence_node", &["node2"], &socket, "");
     assert!(ran.code == 1 && ran.err.contains("has errors:\n") && ran.err.contains("bmc1"), "{ran:?}");
+    std::fs::write(&path, CONF.replace("</cluster>", "<rm><service/></rm></cluster>")).unwrap();
+    let ran = run("fence_node", &["node3"], &socket, "");
+    assert_eq!((ran.code, ran.err.as_str()), (2, "fence node3 undefined\n"), "an error elsewhere is not in the way");
+    std::fs::write(&path, CONF.replace("</cluster>", "")).unwrap();
+    let ran = run("fence_node", &["node3"], &socket, "");
+    assert!(ran.code == 1 && ran.err.contains("has errors:\n"), "{ran:?}");
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use shared::conf::model::{FenceInstance, Node};
+use shared::conf::secret::{MASK, is_secret};
 use shared::ids::NodeName;
 use shared::socket::FenceOperation;
 use shared::status::{FenceAttempt, FenceDeviceRun};
-
-use crate::rgmanager::fence::is_secret;
 
 /// What fence agents answer to `status` for "on" and "off".
 const STATUS_ON: i32 = 0;
@@ -116,7 +115,7 @@ fn failure_code(run: &FenceDeviceRun) -> Option<i32> {
 
 fn arguments_text(instance: &FenceInstance) -> String {
     let shown = |(name, value): &(String, String)| {
-        if is_secret(name) { format!("{name}=****") } else { format!("{name}={value}") }
+        if is_secret(name) { format!("{name}={MASK}") } else { format!("{name}={value}") }
     };
     instance.arguments.iter().map(shown).collect::<Vec<_>>().join(" ")
 }

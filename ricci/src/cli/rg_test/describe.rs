@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 use shared::agents::kinds::{Attribute, Becomes, Kind, Runs};
 use shared::agents::mapping::{self, kinds};
 use shared::conf::model::{Conf, Domain, GlobalResource, Recovery, Resource, Service};
-
-/// What a secret is replaced by.
-const MASK: &str = "****";
+use shared::conf::secret::{MASK, is_secret};
 
 /// Shared resources, trees and failover domains.
 pub fn render_conf(conf: &Conf) -> String {
@@ -159,7 +157,7 @@ fn attribute_text(kind: &Kind, attribute: &Attribute) -> String {
 
 /// What is printed is pasted into questions to others.
 fn shown<'a>(name: &str, value: &'a str) -> &'a str {
-    if crate::rgmanager::fence::is_secret(name) { MASK } else { value }
+    if is_secret(name) { MASK } else { value }
 }
 
 fn line(out: &mut String, depth: usize, text: &str) {

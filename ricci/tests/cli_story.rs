@@ -1,0 +1,239 @@
+//! The commands against one real corosync and the real rgmanager: what an administrator sees from a cluster that is
+//! only half up, over a node that cannot be fenced, to a daemon that hangs.
+//!
+//! The test runs itself again inside namespaces of its own, so that its corosync and files are seen by nobody else and
+//! everything it started ends with its pid namespace. Needs root, corosync and the packaged resource agents.
+
+mod cli_fake;
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cli_fake::{Ran, run};
+
+const INSIDE: &str = "RICCI_TEST_INSIDE_NAMESPACES";
+const SOCKET: &str = "/run/cluster/rgmanager.sk";
+/// Far above what any step takes; a step that reaches it is a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The second node of the list never comes.
+const COROSYNC_CONF: &str = "totem {
+  version: 2
+  cluster_name: story
+  transport: knet
+  token: 1000
+}
+nodelist {
+  node {
+    name: here
+    nodeid: 7
+    ring0_addr: 127.0.0.1
+  }
+  node {
+    name: away
+    nodeid: 9
+    ring0_addr: 127.0.0.2
+  }
+}
+quorum {
+  provider: corosync_votequorum
+  expected_votes: 1
+}
+logging {
+  to_logfile: yes
+  logfile: /run/corosync.log
+  to_syslog: no
+}
+";
+
+const CLUSTER_CONF: &str = "<?xml version=\"1.0\"?>
+<cluster name=\"story\" config_version=\"1\">
+  <fence_daemon post_join_delay=\"0\"/>
+  <clusternodes>
+    <clusternode name=\"here\" nodeid=\"7\"/>
+    <clusternode name=\"away\" nodeid=\"9\"><fence><method name=\"power\"><device name=\"psu\"/></method></fence></clusternode>
+  </clusternodes>
+  <fencedevices><fencedevice name=\"psu\" agent=\"fence_of_the_story\" ipaddr=\"10.0.0.1\" passwd=\"secret\"/></fencedevices>
+  <rm>
+    <service name=\"web\"><ocf name=\"dummy\" type=\"Dummy\" state=\"/run/story/dummy\"/></service>
+  </rm>
+</cluster>
+";
+
+#[test]
+fn the_commands_tell_the_truth_of_a_real_cluster() {
+    if std::env::var_os(INSIDE).is_some() {
+        return inside();
+    }
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "the_commands_tell_the_truth_of_a_real_cluster"])
+        .env(INSIDE, "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare(1) is part of every Linux");
+    assert!(
+        output.status.success(),
+        "inside its namespaces (root and corosync are needed) the test said:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn inside() {
+    prepare();
+    let _corosync = start_corosync();
+    corosync_alone_tells_the_members();
+    let daemon = start_rgmanager();
+    a_node_that_cannot_be_fenced_is_explained();
+    an_acknowledgement_by_hand_lets_the_service_start();
+    requests_come_back_with_their_results();
+    a_hung_daemon_is_named_and_the_members_still_shown(&daemon);
+}
+
+fn command(program: &str, arguments: &[&str]) -> Ran {
+    run(program, arguments, Path::new(SOCKET), "")
+}
+
+fn corosync_alone_tells_the_members() {
+    let begun = Instant::now();
+    let ran = loop {
+        let ran = command("clustat", &[]);
+        if ran.out.contains("Member Status: Quorate") {
+            break ran;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{ran:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(ran.out.starts_with("Cluster Status for story @ "), "{}", ran.out);
+    let table = "\n here                                        7 Online, Local\n \
+                 away                                        9 Offline\n";
+    assert!(ran.out.ends_with(table), "{}", ran.out);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "Service states unavailable: rgmanager is not running on this node (systemctl start rgmanager)\n")
+    );
+    command("clustat", &["-I"]).expect(0, "0x00000007\n");
+    command("clustat", &["-Q"]).expect(0, "");
+    assert_eq!(command("clustat", &["-s", "web"]).code, 255, "nobody knows");
+    assert_eq!([command("clustat", &["-m", "here"]).code, command("clustat", &["-m", "away"]).code], [0, 1]);
+    assert!(command("clustat", &["-x"]).out.contains("<quorum quorate=\"1\" groupmember=\"0\"/>"));
+    let ran = command("clusvcadm", &["-e", "web"]);
+    assert!(ran.code == 1 && ran.err.starts_with("Could not connect to resource group manager\n"), "{ran:?}");
+}
+
+fn a_node_that_cannot_be_fenced_is_explained() {
+    let ran = until("the fencing of away failed once", |ran| ran.out.contains("Last attempt : failed on here"));
+    let block = ran.out.split("\n\n").last().unwrap();
+    assert!(block.starts_with("Fencing of away: attempt "), "{block}");
+    assert!(block.contains("fence agent fence_of_the_story is not installed on this node"), "{block}");
+    assert!(block.contains("\n  Waiting      : service:web\n  What to do   : "), "{block}");
+    let ran = command("clustat", &["-s", "web"]);
+    assert_eq!(ran.code, 110, "{ran:?}");
+    let ran = command("fence_node", &["-S", "away"]);
+    assert!(ran.code == 1 && ran.err.ends_with("\nstatus away failed 1\n"), "{ran:?}");
+    let ran = command("fence_node", &["here"]);
+    assert_eq!((ran.code, ran.err.as_str()), (2, "fence here undefined\n"));
+}
+
+fn an_acknowledgement_by_hand_lets_the_service_start() {
+    let ran = run("fence_ack_manual", &["away"], Path::new(SOCKET), "absolutely\n");
+    assert!(ran.code == 0 && ran.out.ends_with("Done\n"), "{ran:?}");
+    let row = " service:web                    here                           started       \n";
+    let ran = until("web is started", |ran| ran.out.contains(row));
+    assert!(!ran.out.contains("Fencing of"), "{}", ran.out);
+    assert_eq!(command("clustat", &["-s", "web"]).code, 0);
+    let xml = command("clustat", &["-fx"]).out;
+    assert!(xml.contains("groupmember=\"1\"") && xml.contains("state_str=\"started\""), "{xml}");
+}
+
+fn requests_come_back_with_their_results() {
+    let local = |letter: &str, service: &str| command("clusvcadm", &[letter, service]);
+    local("-d", "web").expect(0, "Local machine disabling service:web...Success\n");
+    assert_eq!(command("clustat", &["-s", "web"]).code, 119);
+    local("-e", "web")
+        .expect(0, "Local machine trying to enable service:web...Success\nservice:web is now running on here\n");
+    let ran = local("-e", "web");
+    assert_eq!((ran.code, ran.out.ends_with("...Service is already running\n")), (0, true), "{ran:?}");
+    local("-R", "web").expect(0, "Local machine trying to restart service:web...Success\n");
+    local("-Z", "web").expect(0, "Local machine freezing service:web...Success\n");
+    let ran = local("-d", "web");
+    assert_eq!((ran.code, ran.out.ends_with("...Failure: Service is frozen\n")), (245, true), "{ran:?}");
+    local("-U", "web").expect(0, "Local machine unfreezing service:web...Success\n");
+    let ran = local("-d", "wbe");
+    assert_eq!((ran.code, ran.out.ends_with("...Service does not exist\n")), (252, true), "{ran:?}");
+    assert!(ran.err.ends_with("Closest match: 'service:web'\n"), "{ran:?}");
+    let ran = command("clusvcadm", &["-r", "web", "-m", "away"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    command("clusvcadm", &["-l"]).expect(0, "Resource groups locked\n");
+    command("clusvcadm", &["-S"]).expect(0, "Resource groups locked\n");
+    command("clusvcadm", &["-u"]).expect(0, "Resource groups unlocked\n");
+    command("clusvcadm", &["-S"]).expect(0, "Resource groups unlocked\n");
+}
+
+fn a_hung_daemon_is_named_and_the_members_still_shown(daemon: &Child) {
+    let pid = rustix::process::Pid::from_child(daemon);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let begun = Instant::now();
+    let ran = command("clustat", &[]);
+    assert!(begun.elapsed() < Duration::from_millis(2300), "{:?}", begun.elapsed());
+    assert_eq!((ran.code, ran.err.as_str()), (0, "Timed out waiting for a response from Resource Group Manager\n"));
+    assert!(ran.out.contains("7 Online, Local\n") && !ran.out.contains("service:web"), "{}", ran.out);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+}
+
+/// Asks `clustat` until it shows what is wanted.
+fn until(what: &str, wanted: impl Fn(&Ran) -> bool) -> Ran {
+    let begun = Instant::now();
+    loop {
+        let ran = command("clustat", &[]);
+        if wanted(&ran) {
+            return ran;
+        }
+        let log = || std::fs::read_to_string("/run/story/log").unwrap_or_default();
+        assert!(begun.elapsed() < PATIENCE, "never: {what}\n{}{}\n{}", ran.out, ran.err, log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn start_rgmanager() -> Child {
+    let log = std::fs::File::create("/run/story/log").unwrap();
+    Command::new(env!("CARGO_BIN_EXE_rgmanager"))
+        .arg("--no-cgroup")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn tool(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn prepare() {
+    for place in ["/dev/shm", "/run", "/var/lib", "/mnt"] {
+        tool("mount", &["-t", "tmpfs", "story", place]);
+    }
+    // /etc stays, cluster.conf must not: a directory of ours over it.
+    std::fs::create_dir_all("/mnt/upper").unwrap();
+    std::fs::create_dir_all("/mnt/work").unwrap();
+    tool("mount", &["-t", "overlay", "story", "-o", "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work", "/etc"]);
+    for place in ["/etc/cluster", "/etc/corosync", "/var/lib/corosync", "/run/story", "/run/resource-agents"] {
+        std::fs::create_dir_all(place).unwrap();
+    }
+    std::fs::write("/etc/corosync/corosync.conf", COROSYNC_CONF).unwrap();
+    std::fs::write("/etc/cluster/cluster.conf", CLUSTER_CONF).unwrap();
+    tool("ip", &["link", "set", "lo", "up"]);
+}
+
+/// Starts corosync in the foreground on the private loopback.
+fn start_corosync() -> Child {
+    let mut corosync = Command::new("corosync");
+    corosync.arg("-f").stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    corosync.spawn().expect("corosync is installed")
+}
