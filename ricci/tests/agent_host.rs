@@ -16,8 +16,9 @@ const CONF: &str = include_str!("agent_support/three_nodes.conf");
 
 /// A node with a configuration, a key, and daemons that run until they are told to stop.
 async fn ready(node: &Node) -> Manager {
-    node.script("bin/corosync", "exec sleep 600");
-    node.script("bin/rgmanager", "exec sleep 600");
+    let daemon = "case \"$1\" in -v|--version) echo version 3.1.4; exit;; esac; exec sleep 600";
+    node.script("bin/corosync", daemon);
+    node.script("bin/rgmanager", daemon);
     node.script("bin/corosync-cfgtool", "exit 0");
     let manager = node.paired().await;
     let put = json!({ "text": CONF, "origin": "test", "offline": true });
@@ -43,6 +44,7 @@ async fn the_cluster_starts_stops_and_a_restarted_ricci_knows_its_daemons() {
     assert_eq!((&ended["kind"], &ended["failure"]), (&json!("start"), &json!(null)), "{ended}");
     let report = manager.json(&node, "/v1/node").await;
     assert_eq!(report["corosync"]["running"], true);
+    assert_eq!(report["corosync"]["version"], "3.1.4");
     assert_eq!(report["rgmanager"]["running"], true);
     assert_eq!(report["rgmanager"]["enabled_at_boot"], true);
 
@@ -75,7 +77,11 @@ async fn the_cluster_starts_stops_and_a_restarted_ricci_knows_its_daemons() {
     drop(rgmanager);
     std::fs::remove_file(node.path("rgmanager.sk")).unwrap();
 
+    // What rgmanager remembers of this cluster must not meet the next one.
+    std::fs::create_dir_all(node.path("cluster/conf")).unwrap();
+    std::fs::write(node.path("cluster/intents.json"), "{}").unwrap();
     assert_eq!(manager.delete(&node, "/v1/cluster").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(std::fs::read_dir(node.path("cluster")).unwrap().count(), 0);
     let report = manager.json(&node, "/v1/node").await;
     assert_eq!((&report["conf"], &report["has_corosync_key"]), (&json!(null), &json!(false)));
     assert!(!node.path("etc/corosync/corosync.conf").exists());

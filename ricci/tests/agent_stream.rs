@@ -90,3 +90,12 @@ async fn a_stream_ends_when_rgmanager_goes_silent_or_away() {
     drop(rgmanager);
     assert!(chunks.next().await.is_none());
 }
+
+#[tokio::test]
+async fn a_resumed_stream_opens_though_nothing_was_missed() {
+    let node = Node::start();
+    let manager = node.paired().await;
+    let _rgmanager = FakeRgmanager::listen(&node, |_| Vec::new());
+    let response = manager.get(&node, "/v1/status/stream?stream=s1&sequence=9").await;
+    assert_eq!(response.status(), 200);
+}

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use shared::api::{ConfAccepted, ConfDocument, ConfOnDisk, ProblemCode, PutConf};
+use shared::conf::corosync::{RenderOptions, render_corosync_conf};
 use shared::conf::{Document, Finding, Severity};
 use shared::ids::{ConfDigest, ConfVersion};
 
@@ -75,7 +76,7 @@ pub(super) fn check(text: &str) -> Vec<Finding> {
 
 /// Writes a configuration for a cluster that does not run here.
 pub(super) async fn put_offline(app: &App, who: &str, put: &PutConf) -> Result<ConfAccepted, ApiError> {
-    let corosync = render(&put.text)?;
+    let corosync = render(app, &put.text)?;
     let head = Head::of(&put.text);
     let _one_at_a_time = app.changing_files.lock().await;
     refuse_while_running(app, "send the configuration without `offline`, so that all members take it").await?;
@@ -97,10 +98,11 @@ pub(super) fn check_length(text: &str) -> Result<(), ApiError> {
 }
 
 /// The corosync.conf of a text without errors.
-fn render(text: &str) -> Result<String, ApiError> {
+fn render(app: &App, text: &str) -> Result<String, ApiError> {
     check_length(text)?;
-    let errors: Vec<Finding> = check(text).into_iter().filter(|each| each.severity == Severity::Error).collect();
-    if errors.is_empty() { Ok(String::new()) } else { Err(ApiError::findings(errors)) }
+    let conf = shared::conf::load(text).accept().map_err(ApiError::findings)?;
+    let logfile = app.options.log_dir.join("corosync.log").display().to_string();
+    Ok(render_corosync_conf(&conf, &RenderOptions { logfile, ..RenderOptions::default() }))
 }
 
 /// May `next` follow what lies here?
@@ -179,9 +181,12 @@ pub(super) async fn prepare_start(app: &App) -> Result<(), String> {
     if !key.is_file() {
         return Err(format!("{} is missing on this node; hand it the key of its cluster", key.display()));
     }
-    let corosync = render(&text).map_err(|_| format!("{} has errors", app.options.conf.display()))?;
+    let corosync = render(app, &text).map_err(|_| format!("{} has errors", app.options.conf.display()))?;
     let path = app.options.corosync_dir.join("corosync.conf");
+    let log_dir = app.options.log_dir.clone();
     files::off_loop(move || {
+        // corosync does not start if it cannot open its log.
+        files::create_folder(&log_dir, 0o755)?;
         if files::read(&path)?.as_deref() == Some(corosync.as_bytes()) {
             return Ok(());
         }
@@ -202,11 +207,15 @@ pub(super) async fn leave(app: &App, who: &str) -> Result<(), ApiError> {
     }
     app.host.set_enabled(false).await.map_err(|error| ApiError::internal(&error))?;
     // cluster.conf last: as long as it is here, the node still belongs to the cluster and leaving can be asked again.
-    let all = [corosync_key::path(app), app.options.corosync_dir.join("corosync.conf"), app.options.conf.clone()];
-    files::off_loop(move || {
-        all.iter().filter(|path| path.exists()).try_for_each(|path| files::remove(path).map(|_| ()))
-    })
-    .await?;
+    let of_rgmanager = &app.options.cluster_state_dir;
+    let all = [
+        of_rgmanager.join("conf"),
+        of_rgmanager.join("intents.json"),
+        corosync_key::path(app),
+        app.options.corosync_dir.join("corosync.conf"),
+        app.options.conf.clone(),
+    ];
+    files::off_loop(move || all.iter().try_for_each(|path| files::remove_all(path))).await?;
     tracing::info!(who, "this node has left its cluster for good");
     Ok(())
 }

@@ -25,8 +25,20 @@ use super::files::{self, FileError};
 /// A log of this size is set aside when the daemon starts anew; one older log is kept.
 const LOG_MAX_BYTES: u64 = 10 * 1024 * 1024;
 
-/// Starts `program` as a daemon and writes its pid file.
-pub(super) fn start(program: &Path, arguments: &[&str], pid_file: &Path, log_file: &Path) -> Result<(), FileError> {
+/// What to start and where it leaves its traces.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    pub(super) program: &'a Path,
+    pub(super) arguments: &'a [&'a str],
+    /// Beside what ricci itself was started with.
+    pub(super) environment: &'a [(&'a str, &'a str)],
+    pub(super) pid_file: &'a Path,
+    pub(super) log_file: &'a Path,
+}
+
+/// Starts a program as a daemon and writes its pid file.
+pub(super) fn start(what: &Start<'_>) -> Result<(), FileError> {
+    let Start { program, arguments, environment, pid_file, log_file } = *what;
     let error = |doing, path: &Path| {
         let path = path.to_owned();
         move |source| FileError { doing, path, source }
@@ -45,6 +57,7 @@ pub(super) fn start(program: &Path, arguments: &[&str], pid_file: &Path, log_fil
     command.arg("detach").arg("--pid-file").arg(pid_file).arg("--").arg(program).args(arguments);
     // The child outlives its handle on purpose; tokio reaps it if it ends while ricci lives.
     let child = command
+        .envs(environment.iter().copied())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log)

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use shared::api::{FenceTest, FenceTestAction, FenceTested, ProblemCode};
+use shared::conf::secret::{MASK, is_secret};
 
 use super::app::App;
 use super::catalogue::Kind;
@@ -72,17 +73,13 @@ fn render_arguments(test: &FenceTest) -> Result<String, ApiError> {
 
 /// Replaces every value whose name sounds secret, longest first, so that one inside another leaves no rest.
 fn mask(output: &str, arguments: &[(String, String)]) -> String {
-    let secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        ["pass", "secret", "token", "community", "key"].iter().any(|word| name.contains(word))
-    };
     let mut values: Vec<&str> = arguments
         .iter()
-        .filter(|(name, value)| secret(name) && !value.is_empty())
+        .filter(|(name, value)| is_secret(name) && !value.is_empty())
         .map(|(_, value)| value.as_str())
         .collect();
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values.iter().fold(output.to_owned(), |text, value| text.replace(value, "******"))
+    values.iter().fold(output.to_owned(), |text, value| text.replace(value, MASK))
 }
 
 #[cfg(test)]
@@ -111,6 +108,6 @@ mod tests {
     #[test]
     fn secrets_do_not_come_back() {
         let arguments = test(&[("passwd", "geheim"), ("snmp_priv_passwd", "geheimnis"), ("login", "admin")]).arguments;
-        assert_eq!(mask("admin geheimnis geheim", &arguments), "admin ****** ******");
+        assert_eq!(mask("admin geheimnis geheim", &arguments), format!("admin {MASK} {MASK}"));
     }
 }

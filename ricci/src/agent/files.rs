@@ -68,6 +68,14 @@ pub(super) fn remove(path: &Path) -> Result<bool, FileError> {
     }
 }
 
+/// Removes a file, or a folder with all that is in it; none is as good.
+pub(super) fn remove_all(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return fs::remove_dir_all(path).map_err(FileError::at("remove", path));
+    }
+    if path.exists() { remove(path).map(|_| ()) } else { Ok(()) }
+}
+
 /// Makes a folder and its parents; an existing one keeps its mode.
 pub(super) fn create_folder(path: &Path, mode: u32) -> Result<(), FileError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(FileError::at("make the folder", path))

@@ -32,11 +32,15 @@ use super::{conf, corosync_key, fence_test, openapi, pairing};
 /// For questions that rgmanager answers from memory.
 const ASK_WAIT: Duration = Duration::from_secs(3);
 /// A request is multicast before it is answered.
-const REQUEST_WAIT: Duration = Duration::from_secs(8);
+const REQUEST_WAIT: Duration = Duration::from_secs(4);
 /// A new configuration is stored by all members before it is answered.
 const PUT_CONF_WAIT: Duration = Duration::from_secs(25);
 /// How long a question for an outcome waits before it answers "not yet".
 const OUTCOME_WAIT: Duration = Duration::from_secs(20);
+/// A new stream begins with everything, at once.
+const STREAM_WAIT: Duration = Duration::from_secs(4);
+/// A resumed one begins with what was missed, which may be nothing for a while.
+const RESUME_WAIT: Duration = Duration::from_secs(1);
 /// rgmanager sends something every few seconds; silence this long means that it hangs.
 const STREAM_SILENCE: Duration = Duration::from_secs(12);
 
@@ -70,8 +74,11 @@ pub(super) async fn node(State(app): Shared) -> Answered<NodeReport> {
     let (corosync, rgmanager) = tokio::join!(app.host.state(Daemon::Corosync), app.host.state(Daemon::Rgmanager));
     let mut corosync = corosync.map_err(|error| ApiError::internal(&error))?;
     let mut rgmanager = rgmanager.map_err(|error| ApiError::internal(&error))?;
-    corosync.version = app.versions.of(&app.options.corosync_program, "-v").await;
-    rgmanager.version = app.versions.of(&app.options.rgmanager(), "--version").await;
+    let rgmanager_program = app.options.rgmanager();
+    (corosync.version, rgmanager.version) = tokio::join!(
+        app.versions.of(&app.options.corosync_program, "-v"),
+        app.versions.of(&rgmanager_program, "--version"),
+    );
     Ok(Json(NodeReport {
         hostname: app.hostname.clone(),
         boot_id: app.boot_id.clone(),
@@ -112,8 +119,14 @@ pub(super) async fn stream_status(
     let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
         ApiError::refused("too many status streams are open on this node; close one, or use another node")
     })?;
-    let (first, watch) = app.rgmanager.watch(since, STREAM_SILENCE).await?;
-    let state = (app, manager, Some(first), watch, place);
+    let resumes = since.is_some();
+    let mut watch = app.rgmanager.watch(since, ASK_WAIT).await?;
+    let first = match watch.next(if resumes { RESUME_WAIT } else { STREAM_WAIT }).await {
+        Ok(first) => Some(first),
+        Err(SocketError::TooSlow { .. }) if resumes => None,
+        Err(error) => return Err(error.into()),
+    };
+    let state = (app, manager, first, watch, place);
     let lines = futures_util::stream::unfold(state, |(app, manager, first, mut watch, place)| async move {
         let item = match first {
             Some(first) => first,

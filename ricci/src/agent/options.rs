@@ -29,6 +29,10 @@ pub struct Options {
     #[arg(long, global = true, env = "RICCI_SOCKET", default_value = shared::socket::SOCKET_PATH)]
     pub socket: PathBuf,
 
+    /// What rgmanager keeps of its cluster; removed when the node leaves for good.
+    #[arg(long, global = true, env = "RICCI_CLUSTER_STATE_DIR", default_value = "/var/lib/cluster")]
+    pub cluster_state_dir: PathBuf,
+
     /// Who starts and stops corosync and rgmanager. `auto`: systemd if it runs here, else ricci itself.
     #[arg(long, global = true, env = "RICCI_INIT", value_enum, default_value = "auto")]
     pub init: InitChoice,

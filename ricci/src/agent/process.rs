@@ -182,8 +182,12 @@ mod tests {
         let error = shell(&["-c", &script], Duration::from_millis(500)).end().await.unwrap_err();
         assert!(matches!(error, ProcessError::TooSlow { .. }));
         let child = std::fs::read_to_string(&pid_file).unwrap();
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        // Gone, or a zombie that its new parent has not reaped yet.
-        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        // Gone, or a zombie that its new parent has not reaped yet; the kernel may need a moment for it.
+        let begun = Instant::now();
+        while !stat().is_empty() && !stat().contains(") Z ") {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{}", stat());
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -79,6 +79,12 @@ struct Doors {
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
+impl Doors {
+    fn is_paired(&self, certificate: &Option<Fingerprint>) -> bool {
+        certificate.as_ref().is_some_and(|certificate| self.app.pins.find(certificate).is_some())
+    }
+}
+
 /// Serves until `stopping` becomes true, then lets what is under way end.
 pub(super) async fn serve(
     app: Arc<App>,
@@ -176,30 +182,30 @@ async fn converse(
     let session = tls.get_ref().1;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|der| Fingerprint::of(der));
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let paired = certificate.as_ref().is_some_and(|certificate| doors.app.pins.find(certificate).is_some());
-    let caller = Caller { address, certificate };
+    let caller = Caller { address, certificate: certificate.clone() };
     let service = TowerToHyperService::new(doors.router.clone().layer(Extension(caller)));
     let builder = builder(http2);
     let connection = builder.serve_connection(TokioIo::new(tls), service);
     let served = |outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>| outcome.map_err(io::Error::other);
     tokio::pin!(connection);
-    if paired {
-        let Ok(_paired_place) = Arc::clone(&doors.paired).try_acquire_owned() else {
-            return Err(io::Error::other("too many connections of paired managers"));
-        };
-        drop((place, seat));
-        let mut stopping = doors.app.stopping.clone();
-        tokio::select! {
-            outcome = connection.as_mut() => return served(outcome),
-            _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+    if !doors.is_paired(&certificate) {
+        match timeout(STRANGER_LIFE, connection.as_mut()).await {
+            Ok(outcome) => return served(outcome),
+            // It paired meanwhile: it stays, and from now on as what it is.
+            Err(_) if doors.is_paired(&certificate) => {}
+            Err(_) => return Ok(()),
         }
-        return served(connection.await);
     }
-    // A stranger that pairs keeps this connection for the rest of its short life; the next one is a paired one.
-    match timeout(STRANGER_LIFE, connection).await {
-        Ok(outcome) => served(outcome),
-        Err(_) => Ok(()),
+    let Ok(_paired_place) = Arc::clone(&doors.paired).try_acquire_owned() else {
+        return Err(io::Error::other("too many connections of paired managers"));
+    };
+    drop((place, seat));
+    let mut stopping = doors.app.stopping.clone();
+    tokio::select! {
+        outcome = connection.as_mut() => return served(outcome),
+        _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
     }
+    served(connection.await)
 }
 
 fn builder(http2: bool) -> auto::Builder<TokioExecutor> {

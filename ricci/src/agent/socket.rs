@@ -61,19 +61,11 @@ impl Rgmanager {
         matches!(timeout(wait, UnixStream::connect(&self.path)).await, Ok(Ok(_)))
     }
 
-    /// Opens the stream of changes; the first item must come within `wait`.
-    pub(super) async fn watch(
-        &self,
-        since: Option<StreamPosition>,
-        wait: Duration,
-    ) -> Result<(StreamItem, Watch), SocketError> {
-        within(wait, async {
-            let connection = self.connect(&Ask::Watch { since }).await?;
-            let mut watch = Watch { connection };
-            let first = watch.item().await?;
-            Ok((first, watch))
-        })
-        .await
+    /// Opens the stream of changes.
+    pub(super) async fn watch(&self, since: Option<StreamPosition>, wait: Duration) -> Result<Watch, SocketError> {
+        let ask = Ask::Watch { since };
+        let connection = within(wait, self.connect(&ask)).await?;
+        Ok(Watch { connection })
     }
 
     async fn connect(&self, ask: &Ask) -> Result<Connection, SocketError> {
@@ -97,7 +89,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// The next item, which must come within `wait`.
+    /// The next item, which must come within `wait`. Waiting again after `TooSlow` loses nothing.
     pub(super) async fn next(&mut self, wait: Duration) -> Result<StreamItem, SocketError> {
         within(wait, self.item()).await
     }

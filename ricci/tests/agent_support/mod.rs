@@ -75,6 +75,7 @@ impl Node {
             ("--conf", path("etc/cluster.conf")),
             ("--corosync-dir", path("etc/corosync")),
             ("--socket", path("rgmanager.sk")),
+            ("--cluster-state-dir", path("cluster")),
             ("--run-dir", path("run")),
             ("--log-dir", path("log")),
             ("--ocf-root", path("ocf")),

@@ -8,6 +8,7 @@ use shared::api::DaemonState;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Daemon, HostError};
+use crate::agent::detach::Start;
 use crate::agent::log::last_lines;
 use crate::agent::options::Options;
 use crate::agent::process::Run;
@@ -27,6 +28,7 @@ pub(in crate::agent) struct Direct {
     corosync_cfgtool: PathBuf,
     rgmanager: PathBuf,
     conf: PathBuf,
+    socket: PathBuf,
     run_dir: PathBuf,
     log_dir: PathBuf,
     marker: PathBuf,
@@ -40,6 +42,7 @@ impl Direct {
             corosync_cfgtool: options.corosync_cfgtool.clone(),
             rgmanager: options.rgmanager(),
             conf: options.corosync_dir.join("corosync.conf"),
+            socket: options.socket.clone(),
             run_dir: options.run_dir.clone(),
             log_dir: options.log_dir.clone(),
             marker: options.state_dir.join("start-at-boot"),
@@ -55,11 +58,15 @@ impl Direct {
                 return Err(HostError::NotInstalled { name: daemon.name(), path: program.to_owned() });
             }
             let conf = self.conf.display().to_string();
-            let arguments: &[&str] = match daemon {
-                Daemon::Corosync => &["-f", "-c", &conf],
-                Daemon::Rgmanager => &[],
+            // corosync stamps its log in local time without saying which; `/v1/log` must be able to tell.
+            let socket = self.socket.display().to_string();
+            let (arguments, environment): (&[&str], &[(&str, &str)]) = match daemon {
+                Daemon::Corosync => (&["-f", "-c", &conf], &[("TZ", "UTC")]),
+                Daemon::Rgmanager => (&["--socket", &socket], &[]),
             };
-            detach::start(program, arguments, &pid_file, &self.log_file(daemon))?;
+            let log_file = self.log_file(daemon);
+            let what = Start { program, arguments, environment, pid_file: &pid_file, log_file: &log_file };
+            detach::start(&what)?;
         }
         match daemon {
             Daemon::Corosync => self.wait_for_corosync().await,
@@ -141,7 +148,11 @@ impl Direct {
     }
 
     pub(super) fn log_file(&self, daemon: Daemon) -> PathBuf {
-        self.log_dir.join(format!("{}.log", daemon.name()))
+        // corosync writes corosync.log itself, and the same to its standard error.
+        self.log_dir.join(match daemon {
+            Daemon::Corosync => "corosync-stderr.log",
+            Daemon::Rgmanager => "rgmanager.log",
+        })
     }
 
     fn pid_file(&self, daemon: Daemon) -> PathBuf {

@@ -142,6 +142,9 @@ impl Host {
     }
 }
 
+/// A program that does not print its version at once does not print it at all.
+const VERSION_WAIT: Duration = Duration::from_secs(2);
+
 /// What programs say of their version; asked once per file.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
@@ -152,15 +155,14 @@ impl Versions {
     /// The version that `program flag` prints, if it does so quickly.
     pub(super) async fn of(&self, program: &Path, flag: &str) -> Option<String> {
         let identity = FileIdentity::of(program)?;
-        let mut known = self.known.lock().await;
-        if let Some((of, version)) = known.get(program)
+        if let Some((of, version)) = self.known.lock().await.get(program)
             && *of == identity
         {
             return version.clone();
         }
-        let run = Run { program, arguments: &[flag], environment: &[], stdin: b"", wait: Duration::from_secs(2) };
+        let run = Run { program, arguments: &[flag], environment: &[], stdin: b"", wait: VERSION_WAIT };
         let version = run.end().await.ok().and_then(|ended| find_version(&ended.stdout));
-        known.insert(program.to_owned(), (identity, version.clone()));
+        self.known.lock().await.insert(program.to_owned(), (identity, version.clone()));
         version
     }
 }
