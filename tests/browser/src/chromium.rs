@@ -1,0 +1,83 @@
+//! Real Chromium inside the lab, driven over WebDriver.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lab::{Forward, Lab, Place, Running, wait_for};
+use tempfile::TempDir;
+use thirtyfour::prelude::*;
+
+/// chromedriver's port in the client's place.
+const DRIVER_PORT: u16 = 9515;
+
+/// A Chromium with its driver in the client's place; ends when dropped.
+pub struct Chromium {
+    pub driver: WebDriver,
+    _chromedriver: Running,
+    _forward: Forward,
+    _profile: TempDir,
+    screenshots: PathBuf,
+}
+
+impl Chromium {
+    /// Opens a window of `width` × `height`. Screenshots go to `screenshots`.
+    pub async fn open(lab: &Lab, width: u32, height: u32, screenshots: &Path) -> Result<Self> {
+        std::fs::create_dir_all(screenshots)?;
+        let profile = tempfile::Builder::new().prefix("chromium").tempdir()?;
+        let log = profile.path().join("chromedriver.log");
+        let port = format!("--port={DRIVER_PORT}");
+        let chromedriver = lab.spawn(Place::Client, &["/usr/bin/chromedriver", &port], &log)?;
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, DRIVER_PORT));
+        let forward = lab.forward(0, Place::Client, target)?;
+        wait_for("chromedriver", Duration::from_secs(20), || lab.reaches_driver(DRIVER_PORT).then_some(()))?;
+        let mut capabilities = DesiredCapabilities::chrome();
+        for argument in [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--ignore-certificate-errors",
+        ] {
+            capabilities.add_arg(argument)?;
+        }
+        capabilities.add_arg(&format!("--window-size={width},{height}"))?;
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().join("profile").display()))?;
+        capabilities.accept_insecure_certs(true)?;
+        let driver = WebDriver::new(format!("http://{}", forward.local()), capabilities)
+            .await
+            .context("chromedriver does not open a window")?;
+        Ok(Self {
+            driver,
+            _chromedriver: chromedriver,
+            _forward: forward,
+            _profile: profile,
+            screenshots: screenshots.to_owned(),
+        })
+    }
+
+    /// A picture of the window, named.
+    pub async fn picture(&self, name: &str) -> Result<()> {
+        let path = self.screenshots.join(format!("{name}.png"));
+        self.driver.screenshot(&path).await?;
+        Ok(())
+    }
+}
+
+/// Whether chromedriver listens in the client's place.
+trait ReachesDriver {
+    fn reaches_driver(&self, port: u16) -> bool;
+}
+
+impl ReachesDriver for Lab {
+    fn reaches_driver(&self, port: u16) -> bool {
+        self.sh(Place::Client, &format!("curl -s -o /dev/null http://127.0.0.1:{port}/status"))
+            .is_ok_and(|said| said.ok())
+    }
+}
