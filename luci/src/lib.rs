@@ -1,1 +1,24 @@
-//! (see docs/architecture.md)
+//! luci, the management server: one console for any number of clusters, outside of them.
+//!
+//! Rooms: `http` (thin handlers) → `app` (what an operator can do: role, audit, request id) → `repo` (SQL),
+//! `ricci_client` (the nodes), `tasks` (work that outlives a request). `watcher` keeps luci's own copy of each
+//! cluster's state; `views` holds one struct per template. Pages are drawn from luci's copy only, never from a live
+//! call to a node.
+
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+pub mod app;
+pub mod clock;
+pub mod http;
+pub mod ids;
+pub mod repo;
+pub mod ricci_client;
+pub mod secrets;
+pub mod server;
+pub mod settings;
+pub mod spawn;
+pub mod tasks;
+pub mod tls;
+pub mod tokens;
+pub mod views;
+pub mod watcher;

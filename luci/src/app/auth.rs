@@ -1,0 +1,194 @@
+//! Accounts, passwords and sessions. Passwords are hashed with argon2id on threads of their own, and guessing is slowed
+//! down per account and per address.
+
+use std::num::NonZeroU32;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::{App, AppError, Who};
+use crate::repo::users::{Role, User};
+use crate::repo::{Repo, RepoError};
+use crate::tokens;
+
+/// Shortest password of an account of luci.
+pub const PASSWORD_MIN: usize = 8;
+/// Longest; argon2 would take more, but nobody types it.
+const PASSWORD_MAX: usize = 1024;
+/// Attempts per account and minute.
+const PER_ACCOUNT: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
+/// Attempts per address and minute; several people may share one.
+const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(30).expect("30 is not 0");
+
+/// Slows guessing down.
+pub struct LoginLimits {
+    accounts: DefaultKeyedRateLimiter<String>,
+    addresses: DefaultKeyedRateLimiter<String>,
+}
+
+impl LoginLimits {
+    pub(crate) fn new() -> Self {
+        Self {
+            accounts: RateLimiter::keyed(Quota::per_minute(PER_ACCOUNT)),
+            addresses: RateLimiter::keyed(Quota::per_minute(PER_ADDRESS)),
+        }
+    }
+
+    fn allows(&self, account: &str, address: &str) -> bool {
+        // Names that were tried once need not be remembered for ever.
+        if self.accounts.len() > 10_000 {
+            self.accounts.retain_recent();
+            self.addresses.retain_recent();
+        }
+        let address_ok = self.addresses.check_key(&address.to_owned()).is_ok();
+        let account_ok = self.accounts.check_key(&account.to_lowercase()).is_ok();
+        address_ok && account_ok
+    }
+}
+
+/// A session that was just opened; the token goes into the browser's cookie and nowhere else.
+#[derive(Debug)]
+pub struct NewSession {
+    pub token: String,
+    pub who: Who,
+}
+
+/// Hashes a password on a thread where it delays nobody.
+pub async fn hash_password(password: String) -> Result<String, AppError> {
+    tokio::task::spawn_blocking(move || {
+        Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string())
+    })
+    .await
+    .map_err(|error| AppError::Internal(error.to_string()))?
+    .map_err(|error| AppError::Internal(error.to_string()))
+}
+
+async fn is_password(password: String, hash: String) -> Result<bool, AppError> {
+    tokio::task::spawn_blocking(move || {
+        PasswordHash::new(&hash)
+            .is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
+    })
+    .await
+    .map_err(|error| AppError::Internal(error.to_string()))
+}
+
+/// What a new password must be.
+pub fn check_password(password: &str) -> Result<(), AppError> {
+    if password.chars().count() < PASSWORD_MIN {
+        return Err(AppError::field("password", format!("use at least {PASSWORD_MIN} characters")));
+    }
+    if password.len() > PASSWORD_MAX {
+        return Err(AppError::field("password", "this password is too long"));
+    }
+    Ok(())
+}
+
+/// What an account may be called.
+pub fn check_user_name(name: &str) -> Result<(), AppError> {
+    let ok = !name.is_empty()
+        && name.len() <= 64
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@'));
+    if ok { Ok(()) } else { Err(AppError::field("name", "use letters, digits, and . _ - @ (at most 64)")) }
+}
+
+/// Makes the one-time link if nobody can log in yet; `None` if somebody can.
+pub async fn setup_token(repo: &Repo) -> Result<Option<String>, RepoError> {
+    if repo.has_users().await? {
+        return Ok(None);
+    }
+    let token = tokens::random();
+    repo.set_setup_link(&tokens::hash(&token)).await?;
+    Ok(Some(token))
+}
+
+impl App {
+    /// Opens a session, or says why not; never which of name and password was wrong.
+    pub async fn login(&self, name: &str, password: String, address: &str) -> Result<NewSession, AppError> {
+        if !self.logins.allows(name, address) {
+            return Err(AppError::TooMany("too many attempts; wait a minute and try again".into()));
+        }
+        let user = self.repo.user_by_name(name).await?;
+        // A name that does not exist costs the same time as a wrong password.
+        let hash = user.as_ref().map_or(NOBODY, |user| user.password_hash.as_str()).to_owned();
+        let right = password.len() <= PASSWORD_MAX && is_password(password, hash).await?;
+        let Some(user) = user.filter(|_| right) else {
+            tracing::warn!(name, address, "login refused");
+            return Err(AppError::field("password", "name or password is wrong"));
+        };
+        self.open_session(user, address).await
+    }
+
+    /// Sets the first administrator's password by the one-time link, and logs in.
+    pub async fn set_up(&self, token: &str, name: &str, password: String, address: &str) -> Result<NewSession, AppError> {
+        check_user_name(name)?;
+        check_password(&password)?;
+        let hash = hash_password(password).await?;
+        if !self.repo.use_setup_link(&tokens::hash(token), name, &hash).await? {
+            return Err(AppError::Conflict("this link is not valid any more; log in instead".into()));
+        }
+        let user = self.repo.user_by_name(name).await?;
+        let user = user.ok_or_else(|| AppError::Internal("the new account is not there".into()))?;
+        let session = self.open_session(user, address).await?;
+        self.audit(&session.who, None, "set-up", name, "first administrator", "done").await?;
+        Ok(session)
+    }
+
+    async fn open_session(&self, user: User, address: &str) -> Result<NewSession, AppError> {
+        let (token, csrf) = (tokens::random(), tokens::random());
+        let session = tokens::hash(&token);
+        self.repo.open_session(&session, user.id, &csrf).await?;
+        tracing::info!(user = user.name, address, "logged in");
+        let who = Who { id: user.id, name: user.name, role: user.role, address: address.to_owned(), csrf, session };
+        Ok(NewSession { token, who })
+    }
+
+    pub async fn logout(&self, who: &Who) -> Result<(), AppError> {
+        Ok(self.repo.close_session(&who.session).await?)
+    }
+
+    /// Adds an account.
+    pub async fn add_user(&self, who: &Who, name: &str, password: String, role: Role) -> Result<(), AppError> {
+        who.require(Role::Administrator)?;
+        check_user_name(name)?;
+        check_password(&password)?;
+        let hash = hash_password(password).await?;
+        if !self.repo.add_user(name, &hash, role).await? {
+            return Err(AppError::field("name", format!("there is already an account named {name}")));
+        }
+        Ok(self.audit(who, None, "add-user", name, role.name(), "done").await?)
+    }
+
+    /// Removes an account; never the own one, so that one administrator stays.
+    pub async fn remove_user(&self, who: &Who, name: &str) -> Result<(), AppError> {
+        who.require(Role::Administrator)?;
+        if name.eq_ignore_ascii_case(&who.name) {
+            return Err(AppError::Conflict("you cannot remove the account that you are using".into()));
+        }
+        if !self.repo.remove_user(name).await? {
+            return Err(AppError::NoSuch { what: "account", name: name.to_owned() });
+        }
+        Ok(self.audit(who, None, "remove-user", name, "", "done").await?)
+    }
+
+    /// Sets one's own password.
+    pub async fn change_password(&self, who: &Who, old: String, new: String) -> Result<(), AppError> {
+        check_password(&new)?;
+        if !self.logins.allows(&who.name, &who.address) {
+            return Err(AppError::TooMany("too many attempts; wait a minute and try again".into()));
+        }
+        let user = self.repo.user(who.id).await?;
+        let user = user.ok_or_else(|| AppError::NoSuch { what: "account", name: who.name.clone() })?;
+        if !is_password(old, user.password_hash).await? {
+            return Err(AppError::field("old", "this is not your present password"));
+        }
+        let hash = hash_password(new).await?;
+        self.repo.set_password(&who.name, &hash).await?;
+        Ok(self.audit(who, None, "change-password", &who.name, "", "done; all sessions ended").await?)
+    }
+}
+
+/// Hash of a random password that nobody has.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -1,0 +1,173 @@
+//! What a person can do with luci: every operation checks the role, writes the audit trail, and leaves a row before it
+//! acts. Called by `http`; calls `repo`, `ricci_client`, `tasks`, `watcher`. Knows no HTML and no request.
+
+pub mod auth;
+pub mod clusters;
+pub mod conf;
+pub mod nodes;
+pub mod requests;
+
+use std::sync::Arc;
+
+use shared::conf::finding::Finding;
+
+use crate::ids::{ClusterId, UserId};
+use crate::repo::audit::NewAudit;
+use crate::repo::clusters::Cluster;
+use crate::repo::users::Role;
+use crate::repo::{Repo, RepoError};
+use crate::ricci_client::{RicciClients, RicciError};
+use crate::spawn::Background;
+use crate::tasks::Secrets;
+use crate::watcher::Watchers;
+
+/// Everything that luci is; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub repo: Repo,
+    pub clients: RicciClients,
+    pub watchers: Watchers,
+    pub background: Background,
+    pub(crate) secrets: Secrets,
+    pub(crate) logins: Arc<auth::LoginLimits>,
+    pub(crate) conf_lock: Arc<conf::ConfLocks>,
+}
+
+impl App {
+    pub fn new(repo: Repo, clients: RicciClients) -> Self {
+        let background = Background::default();
+        let watchers = Watchers::new(repo.clone(), clients.clone(), background.clone());
+        Self {
+            repo,
+            clients,
+            watchers,
+            background,
+            secrets: Secrets::default(),
+            logins: Arc::new(auth::LoginLimits::new()),
+            conf_lock: Arc::default(),
+        }
+    }
+
+    /// Takes up what was under way when luci ended, and watches all clusters.
+    pub async fn resume(&self) -> Result<(), RepoError> {
+        for cluster in self.repo.clusters().await? {
+            self.watchers.start(cluster.id).await?;
+        }
+        for request in self.repo.open_requests().await? {
+            self.carry_on(request);
+        }
+        for task in self.repo.running_tasks().await? {
+            crate::tasks::drive(self, task.id);
+        }
+        Ok(())
+    }
+
+    /// Writes the audit trail; a trail that cannot be written stops the operation.
+    pub(crate) async fn audit(
+        &self,
+        who: &Who,
+        cluster: Option<&str>,
+        action: &str,
+        object: &str,
+        detail: &str,
+        result: &str,
+    ) -> Result<(), RepoError> {
+        tracing::info!(user = who.name, cluster, action, object, detail, result, "audit");
+        self.repo
+            .add_audit(NewAudit { user: &who.name, address: &who.address, cluster, action, object, detail, result })
+            .await
+    }
+
+    /// The cluster with this name.
+    pub async fn cluster(&self, name: &str) -> Result<Cluster, AppError> {
+        self.repo
+            .cluster_by_name(name)
+            .await?
+            .ok_or_else(|| AppError::NoSuch { what: "cluster", name: name.to_owned() })
+    }
+
+    pub(crate) fn touch(&self, cluster: ClusterId) {
+        self.watchers.touch(Some(cluster));
+    }
+}
+
+/// The person (or token) that acts.
+#[derive(Debug, Clone)]
+pub struct Who {
+    pub id: UserId,
+    pub name: String,
+    pub role: Role,
+    /// Where the request came from.
+    pub address: String,
+    /// Of the session, for forms.
+    pub csrf: String,
+    pub session: String,
+}
+
+impl Who {
+    /// Refuses unless the role suffices.
+    pub fn require(&self, needs: Role) -> Result<(), AppError> {
+        if self.role >= needs { Ok(()) } else { Err(AppError::NotAllowed { needs }) }
+    }
+
+    pub fn may(&self, needs: Role) -> bool {
+        self.role >= needs
+    }
+
+    /// As the cluster's log names the one who asked.
+    pub fn origin(&self) -> String {
+        format!("{} via luci", self.name)
+    }
+}
+
+/// Why an operation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("this needs the role {}", needs.name())]
+    NotAllowed { needs: Role },
+    #[error("there is no {what} named {name}")]
+    NoSuch { what: &'static str, name: String },
+    /// Fields of the form that cannot be taken as they are.
+    #[error("{}", fields.iter().map(|field| field.text.as_str()).collect::<Vec<_>>().join("; "))]
+    Invalid { fields: Vec<FieldError> },
+    /// Somebody was faster, or the state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The configuration would be wrong.
+    #[error("the configuration would not be valid")]
+    Findings(Vec<Finding>),
+    /// No node could be asked.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A node said no.
+    #[error(transparent)]
+    Ricci(#[from] RicciError),
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    #[error("{0}")]
+    TooMany(String),
+    /// Our own fault.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// What is wrong with one field of a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Its name in the form.
+    pub field: String,
+    pub text: String,
+}
+
+impl FieldError {
+    pub fn new(field: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { field: field.into(), text: text.into() }
+    }
+}
+
+impl AppError {
+    /// One wrong field.
+    pub fn field(field: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::Invalid { fields: vec![FieldError::new(field, text)] }
+    }
+}

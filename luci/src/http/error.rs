@@ -1,0 +1,151 @@
+//! Errors as pages: status, what happened, what to do next, and always a way on. Inner details stay in the log.
+
+use askama::Template;
+use axum::http::{StatusCode, Uri};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+
+use crate::app::AppError;
+use crate::repo::RepoError;
+use crate::ricci_client::RicciError;
+use crate::views::error::ErrorPage;
+
+/// Why a request was not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    #[error("logged out")]
+    LoggedOut { next: String },
+    #[error("wrong form token")]
+    WrongToken,
+    #[error("unreadable form")]
+    Unreadable,
+    #[error("no such page")]
+    NoSuchPage,
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error("drawing a page")]
+    Draw(#[from] askama::Error),
+}
+
+impl From<RepoError> for PageError {
+    fn from(error: RepoError) -> Self {
+        Self::App(error.into())
+    }
+}
+
+pub(super) async fn not_found(uri: Uri) -> PageError {
+    tracing::debug!(%uri, "no such page");
+    PageError::NoSuchPage
+}
+
+/// Status and texts of an error.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    pub(super) text: String,
+    pub(super) next: &'static str,
+}
+
+fn told(status: StatusCode, title: &'static str, text: impl Into<String>, next: &'static str) -> Told {
+    Told { status, title, text: text.into(), next }
+}
+
+/// What is said to a person about an error of the application.
+pub(super) fn tell(error: &AppError) -> Told {
+    let text = error.to_string();
+    match error {
+        AppError::NotAllowed { .. } => told(
+            StatusCode::FORBIDDEN,
+            "Your account may not do this",
+            format!("Not done: {text}."),
+            "Ask an administrator of luci for the role, or log in with another account.",
+        ),
+        AppError::NoSuch { .. } => told(
+            StatusCode::NOT_FOUND,
+            "Not found",
+            format!("Here {text}."),
+            "It may have been removed or renamed; the list shows what there is.",
+        ),
+        AppError::Invalid { .. } => {
+            told(StatusCode::UNPROCESSABLE_ENTITY, "Not done: please correct", text, "Go back, correct it and send it again.")
+        }
+        AppError::Findings(findings) => told(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Not done: the configuration would not be valid",
+            findings.iter().map(|f| format!("{} — {}", f.text, f.hint)).collect::<Vec<_>>().join("\n"),
+            "Nothing was written. Go back, correct it and send it again.",
+        ),
+        AppError::Conflict(_) => told(StatusCode::CONFLICT, "Not done", text, "Reload the page to see the present state."),
+        AppError::TooMany(_) => told(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text, "Wait, then try again."),
+        AppError::Unreachable(_) => {
+            told(StatusCode::GATEWAY_TIMEOUT, "No answer", text, "Look at the Nodes page: it shows which node has not answered since when.")
+        }
+        AppError::Ricci(RicciError::Problem { .. }) => {
+            told(StatusCode::CONFLICT, "The node refused", text, "Nothing else was changed.")
+        }
+        AppError::Ricci(RicciError::Silent { .. }) => told(
+            StatusCode::GATEWAY_TIMEOUT,
+            "The node does not answer",
+            text,
+            "Check that ricci runs there and that the network lets luci through, then try again.",
+        ),
+        AppError::Ricci(RicciError::NotPaired { .. } | RicciError::OtherCertificate { .. }) => {
+            told(StatusCode::CONFLICT, "The node is not trusted", text, "Pair the node on its page.")
+        }
+        AppError::Ricci(RicciError::Strange { .. }) => {
+            told(StatusCode::BAD_GATEWAY, "The node answered wrongly", text, "Its ricci may be of another release; the log of luci says more.")
+        }
+        AppError::Ricci(RicciError::Tls(_)) | AppError::Repo(_) | AppError::Internal(_) => internal(error),
+    }
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> Told {
+    let number = uuid::Uuid::new_v4().to_string();
+    let number = &number[..8];
+    tracing::error!(number, error = shared::chain(error), "internal error");
+    told(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "luci itself failed",
+        format!("Nothing is known to have been changed. The log of luci says more under the number {number}."),
+        "Try again; if it happens again, read the log.",
+    )
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let told = match &self {
+            Self::LoggedOut { next } => {
+                // Only local addresses come here: the path of the request itself.
+                let target = if next == "/" { "/login".to_owned() } else { format!("/login?next={}", encode(next)) };
+                return Redirect::to(&target).into_response();
+            }
+            Self::WrongToken => told(
+                StatusCode::FORBIDDEN,
+                "This form is not valid",
+                "The form was not made by this session of luci, so nothing was done.",
+                "Open the page again and repeat what you did.",
+            ),
+            Self::Unreadable => {
+                told(StatusCode::BAD_REQUEST, "This form cannot be read", "Nothing was done.", "Open the page again.")
+            }
+            Self::NoSuchPage => {
+                told(StatusCode::NOT_FOUND, "No such page", "There is nothing at this address.", "Start from the list of clusters.")
+            }
+            Self::App(error) => tell(error),
+            Self::Draw(error) => internal(error),
+        };
+        let page = ErrorPage { title: told.title, text: &told.text, next: told.next, code: told.status.as_u16() };
+        let body = page.render().unwrap_or_else(|_| told.title.to_owned());
+        (told.status, Html(body)).into_response()
+    }
+}
+
+/// A text as a part of an address's query.
+pub(super) fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,375 @@
+//! Fence devices and failover domains.
+
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use shared::conf::edit::{Attributes, DomainNodeSpec, DomainSpec, Edit};
+use shared::conf::model::{Conf, Domain};
+use shared::ids::{DomainName, NodeName};
+
+use super::configure::{Known, attribute_changes, changed, frame, known, new_attributes};
+use super::error::PageError;
+use super::forms::Fields;
+use super::pages::{Page, at, draw, draw_refused, form_errors};
+use super::session::Posted;
+use crate::app::{App, AppError, Who};
+use crate::repo::users::Role;
+use crate::views::conf::{
+    AttributeForm, DomainLine, DomainNode, DomainPage, DomainsPage, FENCE_AGENTS, FenceAgentsPage, FenceDevicePage,
+    FenceDevicesPage, ThingLine, fence_agent,
+};
+use crate::views::manage::FormErrors;
+
+/// Nodes whose methods use a device.
+fn device_users(conf: &Conf, device: &str) -> Vec<String> {
+    let uses = |node: &&shared::conf::model::Node| {
+        node.methods.iter().flat_map(|method| &method.devices).chain(&node.unfence).any(|used| used.device == device)
+    };
+    conf.nodes.iter().filter(uses).map(|node| node.name.to_string()).collect()
+}
+
+fn agent_title(agent: &str) -> String {
+    fence_agent(agent).map_or_else(|| agent.to_owned(), |known| known.title.to_owned())
+}
+
+pub(super) async fn list(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    let known = known(&app, &cluster).await?;
+    let devices = known.conf.fence_devices.iter().map(|device| {
+        let address = device.attributes.iter().find(|(name, _)| matches!(name.as_str(), "ipaddr" | "ip"));
+        ThingLine {
+            name: device.name.clone(),
+            kind: device.agent.clone(),
+            title: agent_title(&device.agent),
+            detail: address.map_or_else(String::new, |(_, address)| address.clone()),
+            used_by: device_users(&known.conf, &device.name),
+        }
+    });
+    let devices = devices.collect();
+    let unprotected = known.conf.nodes.iter().filter(|node| node.methods.is_empty());
+    let unprotected = unprotected.map(|node| node.name.to_string()).collect();
+    let (shell, head) = frame(&app, who, &known.cluster, "fence-devices").await?;
+    draw(&FenceDevicesPage { shell, head, devices, unprotected })
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Agent {
+    #[serde(default)]
+    agent: String,
+}
+
+async fn device_page(
+    app: &App,
+    who: Who,
+    known: Known,
+    (existing, agent): (Option<&str>, &str),
+    (name, attributes): (String, &Attributes),
+    errors: FormErrors,
+) -> Result<FenceDevicePage, PageError> {
+    let used_by = existing.map(|device| device_users(&known.conf, device)).unwrap_or_default();
+    let (shell, head) = frame(app, who, &known.cluster, "fence-devices").await?;
+    Ok(FenceDevicePage {
+        shell,
+        head,
+        base: known.base(),
+        cluster: known.cluster.name,
+        existing: existing.map(str::to_owned),
+        name,
+        agent_title: agent_title(agent),
+        agent: agent.to_owned(),
+        form: AttributeForm::device(agent, attributes),
+        used_by,
+        errors,
+    })
+}
+
+pub(super) async fn create_form(
+    State(app): State<App>,
+    who: Who,
+    Path(cluster): Path<String>,
+    Query(Agent { agent }): Query<Agent>,
+) -> Page {
+    who.require(Role::Administrator)?;
+    let known = known(&app, &cluster).await?;
+    if agent.is_empty() {
+        let (shell, head) = frame(&app, who, &known.cluster, "fence-devices").await?;
+        return draw(&FenceAgentsPage { shell, head, agents: FENCE_AGENTS });
+    }
+    let empty = Attributes::new();
+    draw(&device_page(&app, who, known, (None, &agent), (String::new(), &empty), FormErrors::default()).await?)
+}
+
+/// What the form says, for showing it again.
+fn sent_attributes(fields: &Fields) -> Attributes {
+    new_attributes(fields)
+}
+
+fn check_agent(agent: &str) -> Result<(), AppError> {
+    let ok = !agent.is_empty() && agent.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if ok { Ok(()) } else { Err(AppError::field("agent", "the name of a fence agent looks like fence_ipmilan")) }
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Path(cluster): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let (name, agent) = (fields.text("name").to_owned(), fields.text("agent").to_owned());
+    let attributes = new_attributes(&fields);
+    let result = async {
+        check_agent(&agent)?;
+        if name.is_empty() {
+            return Err(AppError::field("name", "give the device a name"));
+        }
+        let edit = Edit::AddFenceDevice { name: name.clone(), agent: agent.clone(), attributes };
+        app.edit_conf(&who, &row, fields.base()?, &format!("fence device {name} added"), |_| Ok(vec![edit])).await
+    };
+    match result.await {
+        Ok(done) => changed(&app, &who, &at(&row, "/fence-devices"), &format!("Fence device {name} added"), &done).await,
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let known = known(&app, &cluster).await?;
+            let sent = sent_attributes(&fields);
+            draw_refused(&device_page(&app, who, known, (None, &agent), (name, &sent), errors).await?)
+        }
+    }
+}
+
+fn device<'k>(known: &'k Known, name: &str) -> Result<(&'k str, Attributes), AppError> {
+    let found = known.conf.fence_devices.iter().find(|device| device.name == name);
+    let found = found.ok_or_else(|| AppError::NoSuch { what: "fence device", name: name.to_owned() })?;
+    Ok((&found.agent, found.attributes.iter().cloned().collect()))
+}
+
+pub(super) async fn device_form(app: &App, who: Who, cluster: &str, name: &str, errors: FormErrors) -> Result<FenceDevicePage, PageError> {
+    let known = known(app, cluster).await?;
+    let (agent, attributes) = device(&known, name)?;
+    let agent = agent.to_owned();
+    device_page(app, who, known, (Some(name), &agent), (name.to_owned(), &attributes), errors).await
+}
+
+pub(super) async fn show_device(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, name)): Path<(String, String)>,
+) -> Page {
+    draw(&device_form(&app, who, &cluster, &name, FormErrors::default()).await?)
+}
+
+pub(super) async fn edit(
+    State(app): State<App>,
+    Path((cluster, name)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let mut attributes = attribute_changes(&fields);
+    let new_name = fields.text("name").to_owned();
+    if !new_name.is_empty() && new_name != name {
+        attributes.insert("name".into(), Some(new_name));
+    }
+    let result = async {
+        let edit = Edit::SetFenceDevice { name: name.clone(), attributes };
+        app.edit_conf(&who, &row, fields.base()?, &format!("fence device {name} changed"), |_| Ok(vec![edit])).await
+    };
+    match result.await {
+        Ok(done) => {
+            changed(&app, &who, &at(&row, "/fence-devices"), &format!("Fence device {name} changed"), &done).await
+        }
+        Err(error) => draw_refused(&device_form(&app, who, &cluster, &name, form_errors(error)?).await?),
+    }
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path((cluster, name)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let edit = Edit::RemoveFenceDevice { name: name.clone() };
+    let message = format!("fence device {name} deleted");
+    let done = app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await?;
+    changed(&app, &who, &at(&row, "/fence-devices"), &format!("Fence device {name} deleted"), &done).await
+}
+
+// Failover domains.
+
+fn domain_users(conf: &Conf, domain: &DomainName) -> Vec<String> {
+    let uses = |service: &&shared::conf::model::Service| {
+        service.domain.as_ref().is_some_and(|used| used.0.eq_ignore_ascii_case(&domain.0))
+    };
+    conf.services.iter().filter(uses).map(|service| service.name.to_string()).collect()
+}
+
+fn domain_line(domain: &Domain, conf: &Conf) -> DomainLine {
+    let flags = [(domain.ordered, "Prioritized"), (domain.restricted, "Restricted"), (domain.nofailback, "No Failback")];
+    let mut nodes = domain.nodes.clone();
+    nodes.sort_by_key(|(_, priority)| *priority);
+    DomainLine {
+        name: domain.name.to_string(),
+        flags: flags.into_iter().filter_map(|(set, word)| set.then_some(word)).collect(),
+        nodes: nodes
+            .into_iter()
+            .map(|(node, priority)| if domain.ordered { format!("{node} ({priority})") } else { node.to_string() })
+            .collect(),
+        used_by: domain_users(conf, &domain.name),
+    }
+}
+
+pub(super) async fn domains(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    let known = known(&app, &cluster).await?;
+    let domains = known.conf.domains.iter().map(|domain| domain_line(domain, &known.conf)).collect();
+    let (shell, head) = frame(&app, who, &known.cluster, "failover-domains").await?;
+    draw(&DomainsPage { shell, head, domains })
+}
+
+/// The domain that a form describes.
+fn sent_domain(fields: &Fields) -> Result<DomainSpec, AppError> {
+    let name = fields.text("name");
+    if name.is_empty() {
+        return Err(AppError::field("name", "give the failover domain a name"));
+    }
+    let ordered = fields.checked("ordered");
+    let mut nodes = Vec::new();
+    for node in fields.all("node") {
+        let priority = fields.number::<u32>(&format!("priority-{node}"), &format!("the priority of {node}"))?;
+        nodes.push(DomainNodeSpec { name: NodeName(node), priority: priority.filter(|_| ordered) });
+    }
+    Ok(DomainSpec {
+        name: name.into(),
+        ordered,
+        restricted: fields.checked("restricted"),
+        nofailback: fields.checked("nofailback"),
+        nodes,
+    })
+}
+
+/// Fields of a new, empty domain.
+fn empty_domain() -> DomainSpec {
+    DomainSpec { name: DomainName::default(), ordered: false, restricted: false, nofailback: false, nodes: Vec::new() }
+}
+
+async fn domain_page(
+    app: &App,
+    who: Who,
+    known: Known,
+    existing: Option<&str>,
+    domain: &DomainSpec,
+    errors: FormErrors,
+) -> Result<DomainPage, PageError> {
+    let mut names: Vec<NodeName> = known.conf.nodes.iter().map(|node| node.name.clone()).collect();
+    // A node that has left the cluster but is still listed is shown, so that it can be taken out.
+    let listed = domain.nodes.iter().map(|node| node.name.clone());
+    names.extend(listed.filter(|name| known.conf.node(name).is_none()).collect::<Vec<_>>());
+    let nodes = names.into_iter().map(|name| {
+        let listed = domain.nodes.iter().find(|node| node.name == name);
+        let priority = listed.and_then(|node| node.priority).map_or_else(|| "1".into(), |p| p.to_string());
+        DomainNode { member: listed.is_some(), priority, name: name.0 }
+    });
+    let nodes = nodes.collect();
+    let used_by = existing.map(|name| domain_users(&known.conf, &name.into())).unwrap_or_default();
+    let (shell, head) = frame(app, who, &known.cluster, "failover-domains").await?;
+    Ok(DomainPage {
+        shell,
+        head,
+        base: known.base(),
+        cluster: known.cluster.name,
+        existing: existing.map(str::to_owned),
+        name: domain.name.to_string(),
+        ordered: domain.ordered,
+        restricted: domain.restricted,
+        nofailback: domain.nofailback,
+        nodes,
+        used_by,
+        errors,
+    })
+}
+
+pub(super) async fn new_domain_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    who.require(Role::Administrator)?;
+    let known = known(&app, &cluster).await?;
+    draw(&domain_page(&app, who, known, None, &empty_domain(), FormErrors::default()).await?)
+}
+
+pub(super) async fn create_domain(
+    State(app): State<App>,
+    Path(cluster): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let result = async {
+        let domain = sent_domain(&fields)?;
+        let message = format!("failover domain {} added", domain.name);
+        app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![Edit::AddDomain { domain }])).await
+    };
+    match result.await {
+        Ok(done) => changed(&app, &who, &at(&row, "/failover-domains"), "Failover domain added", &done).await,
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let known = known(&app, &cluster).await?;
+            let domain = sent_domain(&fields).unwrap_or_else(|_| empty_domain());
+            draw_refused(&domain_page(&app, who, known, None, &domain, errors).await?)
+        }
+    }
+}
+
+fn stored_domain(known: &Known, name: &str) -> Result<DomainSpec, AppError> {
+    let domain = known.conf.domain(&name.into());
+    let domain = domain.ok_or_else(|| AppError::NoSuch { what: "failover domain", name: name.to_owned() })?;
+    let nodes = domain.nodes.iter();
+    Ok(DomainSpec {
+        name: domain.name.clone(),
+        ordered: domain.ordered,
+        restricted: domain.restricted,
+        nofailback: domain.nofailback,
+        nodes: nodes
+            .map(|(name, priority)| DomainNodeSpec { name: name.clone(), priority: domain.ordered.then_some(*priority) })
+            .collect(),
+    })
+}
+
+pub(super) async fn domain(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, name)): Path<(String, String)>,
+) -> Page {
+    let known = known(&app, &cluster).await?;
+    let domain = stored_domain(&known, &name)?;
+    draw(&domain_page(&app, who, known, Some(&name), &domain, FormErrors::default()).await?)
+}
+
+pub(super) async fn edit_domain(
+    State(app): State<App>,
+    Path((cluster, name)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let result = async {
+        let edit = Edit::SetDomain { name: name.as_str().into(), domain: sent_domain(&fields)? };
+        app.edit_conf(&who, &row, fields.base()?, &format!("failover domain {name} changed"), |_| Ok(vec![edit])).await
+    };
+    match result.await {
+        Ok(done) => {
+            changed(&app, &who, &at(&row, "/failover-domains"), &format!("Failover domain {name} changed"), &done).await
+        }
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let known = known(&app, &cluster).await?;
+            let domain = match sent_domain(&fields) {
+                Ok(domain) => domain,
+                Err(_) => stored_domain(&known, &name)?,
+            };
+            draw_refused(&domain_page(&app, who, known, Some(&name), &domain, errors).await?)
+        }
+    }
+}
+
+pub(super) async fn delete_domain(
+    State(app): State<App>,
+    Path((cluster, name)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let edit = Edit::RemoveDomain { name: name.as_str().into() };
+    let message = format!("failover domain {name} deleted");
+    let done = app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await?;
+    changed(&app, &who, &at(&row, "/failover-domains"), &format!("Failover domain {name} deleted"), &done).await
+}

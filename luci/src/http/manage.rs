@@ -1,0 +1,206 @@
+//! Manage Clusters: list, create, add existing, remove; and the tasks that do it.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect};
+
+use super::forms::Fields;
+use super::pages::{Page, at, draw, draw_refused, form_errors, go, shell};
+use super::session::Posted;
+use crate::app::{App, AppError, Who};
+use crate::ids::NodeRow;
+use crate::repo::tasks::Task;
+use crate::repo::users::Role;
+use crate::views::manage::{
+    AddPage, ClusterLine, ClustersPage, ClustersPanel, ConfirmPage, CreatePage, FormErrors, NodeRowForm,
+};
+use crate::views::tasks::{TaskLine, TaskPage, TaskPanel, TasksPage};
+
+/// Rows of an empty creation form.
+const EMPTY_ROWS: usize = 3;
+
+pub(super) async fn home() -> Redirect {
+    Redirect::to("/clusters")
+}
+
+pub(super) async fn clusters(State(app): State<App>, who: Who) -> Page {
+    let panel = clusters_panel(&app, &who).await?;
+    let mut shell = shell(&app, who, "Manage Clusters", "clusters").await?;
+    shell.live = Some("/events-stream".into());
+    draw(&ClustersPage { shell, clusters: panel })
+}
+
+/// The list of clusters with what is known of each.
+pub(super) async fn clusters_panel(app: &App, who: &Who) -> Result<ClustersPanel, AppError> {
+    let tasks = app.repo.open_tasks().await?;
+    let mut lines = Vec::new();
+    let clusters = app.repo.clusters().await?;
+    for cluster in &clusters {
+        let task = tasks.iter().find(|task| task.cluster_id == Some(cluster.id)).map(|task| task.id.clone());
+        let snapshot = app.watchers.snapshot(cluster.id);
+        let nodes = app.repo.nodes_of(cluster.id).await?.len();
+        lines.push(ClusterLine::new(cluster, snapshot.as_ref(), nodes, task));
+    }
+    let name_of = |task: &Task| clusters.iter().find(|c| Some(c.id) == task.cluster_id).map(|c| c.name.as_str());
+    let tasks = tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect();
+    Ok(ClustersPanel { clusters: lines, tasks, administrator: who.may(Role::Administrator) })
+}
+
+pub(super) async fn create_form(State(app): State<App>, who: Who) -> Page {
+    who.require(Role::Administrator)?;
+    let shell = shell(&app, who, "Create New Cluster", "clusters").await?;
+    let rows = vec![NodeRowForm::empty(); EMPTY_ROWS];
+    draw(&CreatePage { shell, name: String::new(), same_secret: false, rows, errors: FormErrors::default() })
+}
+
+/// The rows of a form as they were sent, without the secrets.
+fn sent_rows(fields: &Fields) -> Vec<NodeRowForm> {
+    (0..fields.rows("node"))
+        .map(|row| {
+            let field = |name: &str| fields.text(&format!("node-{row}-{name}")).to_owned();
+            NodeRowForm { name: field("name"), host: field("host"), port: field("port"), token: field("with") == "token" }
+        })
+        .collect()
+}
+
+pub(super) async fn create(State(app): State<App>, Posted { who, fields }: Posted) -> Page {
+    let name = fields.text("name").to_owned();
+    let more = fields.checked("more");
+    let result = match (more, fields.node_entries()) {
+        (true, _) => Err(AppError::Invalid { fields: Vec::new() }),
+        (false, Ok(entries)) => app.create_cluster(&who, &name, entries).await,
+        (false, Err(error)) => Err(error),
+    };
+    match result {
+        Ok(task) => Ok(Redirect::to(&format!("/tasks/{task}")).into_response()),
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let mut rows = sent_rows(&fields);
+            if more {
+                rows.push(NodeRowForm::empty());
+            }
+            let same_secret = fields.checked("same-secret");
+            let shell = shell(&app, who, "Create New Cluster", "clusters").await?;
+            let page = CreatePage { shell, name, same_secret, rows, errors };
+            if more { draw(&page) } else { draw_refused(&page) }
+        }
+    }
+}
+
+pub(super) async fn add_form(State(app): State<App>, who: Who) -> Page {
+    who.require(Role::Administrator)?;
+    let shell = shell(&app, who, "Add Existing Cluster", "clusters").await?;
+    draw(&AddPage { shell, row: NodeRowForm::empty(), errors: FormErrors::default() })
+}
+
+pub(super) async fn add(State(app): State<App>, Posted { who, fields }: Posted) -> Page {
+    let result = match fields.node_entries() {
+        Ok(mut entries) if entries.len() == 1 => app.import_cluster(&who, entries.remove(0)).await,
+        Ok(_) => Err(AppError::field("node-0-host", "name one node of the cluster")),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(task) => Ok(Redirect::to(&format!("/tasks/{task}")).into_response()),
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let row = sent_rows(&fields).into_iter().next().unwrap_or_else(NodeRowForm::empty);
+            let shell = shell(&app, who, "Add Existing Cluster", "clusters").await?;
+            draw_refused(&AddPage { shell, row, errors })
+        }
+    }
+}
+
+async fn remove_page(app: &App, who: Who, name: &str, error: Option<String>) -> Result<ConfirmPage, super::PageError> {
+    let cluster = app.cluster(name).await?;
+    Ok(ConfirmPage {
+        shell: shell(app, who, "Remove Cluster", "clusters").await?,
+        heading: format!("Remove {name} from luci"),
+        paragraphs: vec![
+            format!("luci forgets {name}, its versions, events and requests."),
+            "The cluster itself is not touched: it runs on, and can be added again through one of its nodes.".into(),
+        ],
+        action: at(&cluster, "/remove"),
+        button: format!("Remove {name} from luci"),
+        danger: true,
+        type_name: Some(name.to_owned()),
+        base: None,
+        back: "/clusters".into(),
+        error,
+    })
+}
+
+pub(super) async fn remove_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    who.require(Role::Administrator)?;
+    draw(&remove_page(&app, who, &cluster, None).await?)
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    Path(cluster): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    if fields.text("type-name") != cluster {
+        let error = Some(format!("type the name {cluster} to confirm"));
+        return draw_refused(&remove_page(&app, who, &cluster, error).await?);
+    }
+    let cluster = app.cluster(&cluster).await?;
+    app.remove_cluster(&who, &cluster).await?;
+    go(&app, &who, "/clusters", "ok", format!("{} was removed from luci; the cluster itself runs on", cluster.name)).await
+}
+
+/// The panel of one task.
+pub(super) async fn task_panel(app: &App, who: &Who, id: &str) -> Result<TaskPanel, AppError> {
+    let task = app.repo.task(id).await?;
+    let task = task.ok_or_else(|| AppError::NoSuch { what: "task", name: id.to_owned() })?;
+    let steps = app.repo.steps(id).await?;
+    let mut nodes = Vec::new();
+    for step in &steps {
+        if !nodes.iter().any(|node: &crate::repo::nodes::Node| node.id == step.node) {
+            nodes.extend(app.repo.node(step.node).await?);
+        }
+    }
+    let cluster = match task.cluster_id {
+        Some(cluster) => app.repo.cluster(cluster).await?.map(|cluster| cluster.name),
+        None => None,
+    };
+    Ok(TaskPanel::new(&task, &steps, &nodes, cluster.as_deref(), &who.csrf, who.may(Role::Administrator)))
+}
+
+pub(super) async fn task(State(app): State<App>, who: Who, Path(id): Path<String>) -> Page {
+    let panel = task_panel(&app, &who, &id).await?;
+    let mut shell = shell(&app, who, &panel.title, "clusters").await?;
+    shell.live = Some(format!("/tasks/{id}/events-stream"));
+    draw(&TaskPage { shell, task: panel })
+}
+
+pub(super) async fn task_list(State(app): State<App>, who: Who) -> Page {
+    let clusters = app.repo.clusters().await?;
+    let tasks = app.repo.recent_tasks(100).await?;
+    let name_of = |task: &Task| clusters.iter().find(|c| Some(c.id) == task.cluster_id).map(|c| c.name.as_str());
+    let tasks = tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect();
+    let shell = shell(&app, who, "Tasks", "tasks").await?;
+    draw(&TasksPage { shell, tasks })
+}
+
+pub(super) async fn confirm_task(State(app): State<App>, Path(id): Path<String>, Posted { who, .. }: Posted) -> Page {
+    app.confirm_task(&who, &id).await?;
+    Ok(Redirect::to(&format!("/tasks/{id}")).into_response())
+}
+
+pub(super) async fn retry_task(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let secrets = fields
+        .prefixed("row-")
+        .into_iter()
+        .filter_map(|(place, row)| Some((NodeRow(row.parse().ok()?), fields.pair_secret(place.parse().ok()?)?)))
+        .collect();
+    app.retry_task(&who, &id, secrets).await?;
+    Ok(Redirect::to(&format!("/tasks/{id}")).into_response())
+}
+
+pub(super) async fn give_up_task(State(app): State<App>, Path(id): Path<String>, Posted { who, .. }: Posted) -> Page {
+    app.give_up_task(&who, &id).await?;
+    go(&app, &who, "/clusters", "warn", "The task was given up. What it had already done on nodes stays as it is.").await
+}

@@ -1,0 +1,42 @@
+//! The landing page of a cluster: which service is on which node, and why.
+
+use axum::extract::{Path, State};
+
+use super::pages::{Page, cluster_shell, draw, known_conf, snapshot};
+use crate::app::{App, AppError, Who};
+use crate::repo::clusters::Cluster;
+use crate::repo::events::EventFilter;
+use crate::views::cluster::{EventsPanel, HeadPanel, MatrixPanel, OverviewPage, RequestsPanel};
+use crate::views::tasks::TaskLine;
+
+/// Requests on the landing page.
+const REQUESTS: i64 = 6;
+/// Events on the landing page.
+const EVENTS: i64 = 12;
+
+pub(super) async fn requests_panel(app: &App, cluster: &Cluster) -> Result<RequestsPanel, AppError> {
+    Ok(RequestsPanel::new(&app.repo.recent_requests(cluster.id, REQUESTS).await?))
+}
+
+pub(super) async fn events_panel(app: &App, cluster: &Cluster, filter: &EventFilter) -> Result<EventsPanel, AppError> {
+    Ok(EventsPanel::new(&app.repo.events(cluster.id, filter, EVENTS).await?))
+}
+
+pub(super) async fn overview(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    let cluster = app.cluster(&cluster).await?;
+    let snapshot = snapshot(&app, &cluster);
+    let conf = known_conf(&app, &cluster).await?;
+    let tasks = app.repo.open_tasks().await?;
+    draw(&OverviewPage {
+        head: HeadPanel::new(&cluster.name, &snapshot, &who),
+        matrix: MatrixPanel::new(&cluster.name, &snapshot, conf.as_ref(), &who),
+        requests: requests_panel(&app, &cluster).await?,
+        events: events_panel(&app, &cluster, &EventFilter::default()).await?,
+        tasks: tasks
+            .iter()
+            .filter(|task| task.cluster_id == Some(cluster.id))
+            .map(|task| TaskLine::new(task, Some(&cluster.name)))
+            .collect(),
+        shell: cluster_shell(&app, who, &cluster, "overview", "head,matrix,requests,events").await?,
+    })
+}

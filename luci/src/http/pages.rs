@@ -1,0 +1,125 @@
+//! What all handlers of pages need: the frame around a page, redirects with a message, and the drawn page as an answer.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use shared::conf::model::Conf;
+
+use super::error::{PageError, encode};
+use crate::app::{App, AppError, Who};
+use crate::repo::clusters::Cluster;
+use crate::repo::requests::{RequestState, StoredRequest};
+use crate::views::manage::FormErrors;
+use crate::views::{Flash, NavCluster, Shell, nav_badge};
+use crate::watcher::{Link, Snapshot};
+
+/// What a handler of a page returns.
+pub(super) type Page = Result<Response, PageError>;
+
+/// The page as an answer.
+pub(super) fn draw(page: &impl Template) -> Page {
+    Ok(Html(page.render()?).into_response())
+}
+
+/// A form with its mistakes shown, with the status that says so.
+pub(super) fn draw_refused(page: &impl Template) -> Page {
+    Ok((axum::http::StatusCode::UNPROCESSABLE_ENTITY, Html(page.render()?)).into_response())
+}
+
+/// The frame of a page.
+pub(super) async fn shell(app: &App, who: Who, title: &str, tab: &'static str) -> Result<Shell, PageError> {
+    let clusters = app
+        .repo
+        .clusters()
+        .await?
+        .into_iter()
+        .map(|cluster| NavCluster { badge: nav_badge(app.watchers.snapshot(cluster.id).as_ref()), name: cluster.name })
+        .collect();
+    let flash = app.repo.take_flash(&who.session).await?;
+    Ok(Shell {
+        title: title.to_owned(),
+        clusters,
+        cluster: None,
+        tab,
+        flash: flash.and_then(|text| serde_json::from_str(&text).ok()),
+        open_tasks: app.repo.open_tasks().await?.len(),
+        live: None,
+        who,
+    })
+}
+
+/// The frame of a cluster's page, its parts pushed.
+pub(super) async fn cluster_shell(
+    app: &App,
+    who: Who,
+    cluster: &Cluster,
+    tab: &'static str,
+    panels: &str,
+) -> Result<Shell, PageError> {
+    let mut shell = shell(app, who, &cluster.name, tab).await?;
+    shell.live = Some(format!("/clusters/{}/events-stream?panels={panels}", encode(&cluster.name)));
+    shell.cluster = Some(cluster.name.clone());
+    Ok(shell)
+}
+
+/// What luci knows of the cluster; nothing yet, if it is not watched.
+pub(super) fn snapshot(app: &App, cluster: &Cluster) -> Snapshot {
+    app.watchers.snapshot(cluster.id).unwrap_or_else(|| Snapshot {
+        status: None,
+        status_at: None,
+        link: Link::Lost { since: cluster.created_at, why: "luci has just begun to watch it".into() },
+        nodes: std::collections::BTreeMap::new(),
+        revision: 0,
+    })
+}
+
+/// The newest configuration that luci has stored; asks no node.
+pub(super) async fn known_conf(app: &App, cluster: &Cluster) -> Result<Option<Conf>, PageError> {
+    let stored = app.repo.newest_conf(cluster.id).await?;
+    Ok(stored.and_then(|stored| shared::conf::load(&stored.text).conf))
+}
+
+/// Goes to a page, leaving a message for it.
+pub(super) async fn go(app: &App, who: &Who, to: &str, kind: &str, text: impl Into<String>) -> Page {
+    let flash = Flash { kind: kind.to_owned(), text: text.into() };
+    if let Ok(text) = serde_json::to_string(&flash) {
+        app.repo.set_flash(&who.session, &text).await?;
+    }
+    Ok(Redirect::to(to).into_response())
+}
+
+/// Address of a cluster's page.
+pub(super) fn at(cluster: &Cluster, rest: &str) -> String {
+    format!("/clusters/{}{rest}", part(&cluster.name))
+}
+
+/// A name as one part of an address.
+pub(super) fn part(name: &str) -> String {
+    encode(name).replace('/', "%2F")
+}
+
+/// The mistakes of a form, or the error itself when it is not about a field.
+pub(super) fn form_errors(error: AppError) -> Result<FormErrors, PageError> {
+    match error {
+        AppError::Invalid { fields } => {
+            Ok(FormErrors(fields.into_iter().map(|field| (field.field, field.text)).collect()))
+        }
+        AppError::Findings(findings) => Ok(FormErrors(
+            findings.into_iter().map(|finding| ("form".to_owned(), format!("{}. {}", finding.text, finding.hint))).collect(),
+        )),
+        AppError::Conflict(text) => Ok(FormErrors(vec![("form".to_owned(), text)])),
+        other => Err(other.into()),
+    }
+}
+
+/// What is said after a request was handed in.
+pub(super) fn request_flash(request: &StoredRequest) -> (&'static str, String) {
+    let what = format!("{} {}", request.command.verb(), crate::app::requests::object(&request.command));
+    let text = request.text.clone().unwrap_or_default();
+    match request.state {
+        RequestState::Sending => ("warn", format!("{what}: no member has answered yet; luci keeps trying for a minute")),
+        RequestState::Accepted => ("ok", format!("{what}: accepted; the page shows how it goes on")),
+        RequestState::Done => ("ok", format!("{what}: {text}")),
+        RequestState::Refused => ("bad", format!("{what}: refused. {text}")),
+        RequestState::Failed | RequestState::Lost => ("bad", format!("{what}: {text}")),
+    }
+}

@@ -1,0 +1,672 @@
+//! Service groups: list, one service, requests about it, its properties and its tree of resources.
+
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use shared::agents::mapping;
+use shared::conf::edit::{AttributeChanges, Attributes, Edit, ResourceSpec, ServiceSpec};
+use shared::ids::{NodeName, ServiceName};
+use shared::status::Command;
+
+use super::configure::{Known, changed, frame, known, new_attributes};
+use super::error::PageError;
+use super::forms::Fields;
+use super::pages::{
+    Page, at, cluster_shell, draw, draw_refused, form_errors, go, known_conf, part, request_flash, shell, snapshot,
+};
+use super::resources::{at_fields, check_kind, choices};
+use super::session::Posted;
+use crate::app::{App, AppError, Who};
+use crate::repo::clusters::Cluster;
+use crate::repo::events::EventFilter;
+use crate::repo::users::Role;
+use crate::secrets::is_secret;
+use crate::views::cluster::{EventsPanel, HeadPanel, RequestsPanel};
+use crate::views::conf::{
+    AttributeForm, ISOLATION, KindsPage, ResourcePage, ServiceForm, isolation_fields, kind_choices, kind_title,
+    resource_nodes, spec_name,
+};
+use crate::views::manage::{ConfirmPage, FormErrors};
+use crate::views::service::{NewServicePage, ServicePage, ServicePanel, ServicesPage, ServicesPanel};
+use crate::watcher::Snapshot;
+
+/// Events on the page of a service.
+const EVENTS: i64 = 20;
+/// Requests of one service that are shown.
+const REQUESTS: usize = 5;
+/// Places for shared resources in the form of a new service.
+const SHARED_PLACES: usize = 5;
+
+pub(super) async fn services_panel(
+    app: &App,
+    who: &Who,
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+) -> Result<ServicesPanel, PageError> {
+    let conf = known_conf(app, cluster).await?;
+    Ok(ServicesPanel::new(&cluster.name, snapshot, conf.as_ref(), who))
+}
+
+pub(super) async fn services(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    let cluster = app.cluster(&cluster).await?;
+    let snapshot = snapshot(&app, &cluster);
+    draw(&ServicesPage {
+        head: HeadPanel::new(&cluster.name, &snapshot, &who),
+        services: services_panel(&app, &who, &cluster, &snapshot).await?,
+        shell: cluster_shell(&app, who, &cluster, "services", "head,services").await?,
+    })
+}
+
+pub(super) async fn service_panel(
+    app: &App,
+    who: &Who,
+    cluster: &Cluster,
+    service: &str,
+    snapshot: &Snapshot,
+) -> Result<ServicePanel, PageError> {
+    let name = ServiceName::parse(service);
+    let mut requests = app.repo.recent_requests(cluster.id, 50).await?;
+    requests.retain(|request| request.command.service() == Some(&name));
+    requests.truncate(REQUESTS);
+    Ok(ServicePanel::new(&cluster.name, &name, snapshot, RequestsPanel::new(&requests), who))
+}
+
+async fn service_page(
+    app: &App,
+    who: Who,
+    cluster: &str,
+    service: &str,
+    errors: FormErrors,
+) -> Result<ServicePage, PageError> {
+    let known = known(app, cluster).await?;
+    let name = ServiceName::parse(service);
+    let snapshot = snapshot(app, &known.cluster);
+    let spec = ServiceSpec::read(&known.document, &name);
+    let in_status = snapshot.status.as_deref().is_some_and(|status| status.service(&name).is_some());
+    if spec.is_none() && !in_status {
+        return Err(AppError::NoSuch { what: "service", name: name.0 }.into());
+    }
+    let form = spec.as_ref().and_then(|spec| {
+        Some(ServiceForm::of(known.conf.service(&name)?, &spec.attributes, &known.conf))
+    });
+    let filter = EventFilter { subject: Some(("service", name.0.clone())), ..EventFilter::default() };
+    let events = app.repo.events(known.cluster.id, &filter, EVENTS).await?;
+    let panels = format!("head,service,events&service={}", part(name.as_str()));
+    Ok(ServicePage {
+        head: HeadPanel::new(&known.cluster.name, &snapshot, &who),
+        service: service_panel(app, &who, &known.cluster, name.as_str(), &snapshot).await?,
+        events: EventsPanel::new(&events),
+        tree: spec.map(|spec| resource_nodes(&spec.resources, "")).unwrap_or_default(),
+        form,
+        base: known.base(),
+        shell: cluster_shell(app, who, &known.cluster, "services", &panels).await?,
+        root: service_address(&known.cluster, name.as_str()),
+        name: name.0,
+        errors,
+    })
+}
+
+pub(super) async fn service(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, service)): Path<(String, String)>,
+) -> Page {
+    draw(&service_page(&app, who, &cluster, &service, FormErrors::default()).await?)
+}
+
+/// The command that a button stands for.
+fn command(fields: &Fields, service: ServiceName) -> Result<Command, AppError> {
+    let node = fields.optional("node").map(NodeName);
+    Ok(match fields.text("verb") {
+        "enable" => Command::Enable { service, by_domain: node.is_none(), on: node },
+        "disable" => Command::Disable { service },
+        "stop" => Command::Stop { service },
+        "restart" => Command::Restart { service },
+        "relocate" => Command::Relocate { service, to: node },
+        "migrate" => match node {
+            Some(to) => Command::Migrate { service, to },
+            None => return Err(AppError::field("node", "choose the node to migrate to")),
+        },
+        "freeze" => Command::Freeze { service },
+        "unfreeze" => Command::Unfreeze { service },
+        "convalesce" => Command::Convalesce { service },
+        other => return Err(AppError::NoSuch { what: "request", name: other.to_owned() }),
+    })
+}
+
+fn service_address(cluster: &Cluster, service: &str) -> String {
+    at(cluster, &format!("/services/{}", part(service)))
+}
+
+pub(super) async fn request(
+    State(app): State<App>,
+    Path((cluster, service)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let cluster = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let back = match fields.text("from") {
+        "overview" => at(&cluster, ""),
+        _ => service_address(&cluster, name.as_str()),
+    };
+    let request = app.request(&who, &cluster, command(&fields, name)?).await?;
+    let (kind, text) = request_flash(&request);
+    go(&app, &who, &back, kind, text).await
+}
+
+pub(super) async fn lock(
+    State(app): State<App>,
+    Path(cluster): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let cluster = app.cluster(&cluster).await?;
+    let command = if fields.text("verb") == "unlock" { Command::Unlock } else { Command::Lock };
+    let request = app.request(&who, &cluster, command).await?;
+    let (kind, text) = request_flash(&request);
+    go(&app, &who, &at(&cluster, ""), kind, text).await
+}
+
+/// Attributes of a service from its form. What is at its default is not written.
+fn service_attributes(fields: &Fields) -> Result<AttributeChanges, AppError> {
+    let max_restarts: Option<u32> = fields.number("max_restarts", "the number of restarts")?;
+    let recovery = fields.optional("recovery").filter(|recovery| recovery != "restart");
+    Ok(AttributeChanges::from([
+        ("autostart".to_owned(), (!fields.checked("autostart")).then(|| "0".to_owned())),
+        ("exclusive".to_owned(), fields.checked("exclusive").then(|| "1".to_owned())),
+        ("domain".to_owned(), fields.optional("domain")),
+        ("recovery".to_owned(), recovery),
+        ("max_restarts".to_owned(), max_restarts.map(|max| max.to_string())),
+        ("restart_expire_time".to_owned(), fields.optional("restart_expire_time")),
+        ("depend".to_owned(), fields.optional("depend")),
+    ]))
+}
+
+/// The form as it was sent, to show it again.
+fn sent_form(fields: &Fields, known: &Known) -> ServiceForm {
+    let text = |name: &str| fields.text(name).to_owned();
+    ServiceForm {
+        name: text("name"),
+        autostart: fields.checked("autostart"),
+        exclusive: fields.checked("exclusive"),
+        domain: text("domain"),
+        recovery: text("recovery"),
+        max_restarts: text("max_restarts"),
+        restart_expire_time: text("restart_expire_time"),
+        depend: text("depend"),
+        ..ServiceForm::empty(&known.conf)
+    }
+}
+
+async fn new_page(
+    app: &App,
+    who: Who,
+    known: Known,
+    form: ServiceForm,
+    mut chosen: Vec<String>,
+    errors: FormErrors,
+) -> Result<NewServicePage, PageError> {
+    chosen.resize(chosen.len().max(SHARED_PLACES), String::new());
+    let (shell, head) = frame(app, who, &known.cluster, "services").await?;
+    Ok(NewServicePage {
+        shell,
+        head,
+        form,
+        shared: choices(&known.conf),
+        chosen,
+        base: known.base(),
+        cluster: known.cluster.name,
+        errors,
+    })
+}
+
+pub(super) async fn create_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
+    who.require(Role::Administrator)?;
+    let known = known(&app, &cluster).await?;
+    let form = ServiceForm::empty(&known.conf);
+    draw(&new_page(&app, who, known, form, Vec::new(), FormErrors::default()).await?)
+}
+
+/// A use of a shared resource, from `kind:name`.
+fn reference(text: &str) -> Result<ResourceSpec, AppError> {
+    let (kind, name) = text.split_once(':').ok_or_else(|| AppError::field("shared", "choose a resource"))?;
+    Ok(ResourceSpec {
+        kind: kind.to_owned(),
+        reference: Some(name.to_owned()),
+        attributes: Attributes::new(),
+        actions: Vec::new(),
+        children: Vec::new(),
+    })
+}
+
+fn check_service_name(name: &str) -> Result<(), AppError> {
+    let ok = !name.is_empty() && !name.contains(|c: char| c.is_control() || "<>&\"'/:".contains(c));
+    if ok {
+        Ok(())
+    } else {
+        Err(AppError::field("name", "a service name must not be empty, and not contain < > & \" ' / or :"))
+    }
+}
+
+/// Puts each shared resource below the one before it, when the form asks for that.
+fn nest(specs: Vec<ResourceSpec>) -> Vec<ResourceSpec> {
+    let mut nested: Vec<ResourceSpec> = Vec::new();
+    for mut spec in specs.into_iter().rev() {
+        spec.children = std::mem::take(&mut nested);
+        nested.push(spec);
+    }
+    nested
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Path(cluster): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let bare = fields.text("name").to_owned();
+    let name = ServiceName(format!("service:{bare}"));
+    let chosen = fields.all("shared");
+    let result = async {
+        check_service_name(&bare)?;
+        let mut resources = chosen.iter().map(|text| reference(text)).collect::<Result<Vec<_>, _>>()?;
+        if fields.checked("nested") {
+            resources = nest(resources);
+        }
+        let changes = service_attributes(&fields)?;
+        let attributes = changes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let edit = Edit::AddService { service: ServiceSpec { name: name.clone(), attributes, resources } };
+        app.edit_conf(&who, &row, fields.base()?, &format!("{name} added"), |_| Ok(vec![edit])).await
+    };
+    match result.await {
+        Ok(done) => {
+            let to = service_address(&row, name.as_str());
+            changed(&app, &who, &to, &format!("Service {bare} created"), &done).await
+        }
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let known = known(&app, &cluster).await?;
+            let form = sent_form(&fields, &known);
+            draw_refused(&new_page(&app, who, known, form, chosen, errors).await?)
+        }
+    }
+}
+
+pub(super) async fn edit(
+    State(app): State<App>,
+    Path((cluster, service)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let result = async {
+        let attributes = service_attributes(&fields)?;
+        let edit = Edit::SetService { name: name.clone(), attributes, resources: None };
+        app.edit_conf(&who, &row, fields.base()?, &format!("properties of {name} changed"), |_| Ok(vec![edit])).await
+    };
+    match result.await {
+        Ok(done) => {
+            changed(&app, &who, &service_address(&row, name.as_str()), "Properties changed", &done).await
+        }
+        Err(error) => draw_refused(&service_page(&app, who, &cluster, &service, form_errors(error)?).await?),
+    }
+}
+
+pub(super) async fn delete_form(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, service)): Path<(String, String)>,
+) -> Page {
+    who.require(Role::Administrator)?;
+    let known = known(&app, &cluster).await?;
+    let name = ServiceName::parse(&service);
+    let back = service_address(&known.cluster, name.as_str());
+    let heading = format!("Delete {name}");
+    draw(&ConfirmPage {
+        shell: shell(&app, who, &heading, "services").await?,
+        heading,
+        paragraphs: vec![
+            "The service is stopped where it runs and taken out of the configuration, with the resources that belong to it alone. Shared resources stay.".into(),
+            "The present version of the configuration can be brought back under Configure.".into(),
+        ],
+        action: format!("{back}/delete"),
+        button: format!("Delete {name}"),
+        danger: true,
+        type_name: None,
+        base: Some(known.base()),
+        back,
+        error: None,
+    })
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path((cluster, service)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let edit = Edit::RemoveService { name: name.clone() };
+    let done = app.edit_conf(&who, &row, fields.base()?, &format!("{name} deleted"), |_| Ok(vec![edit])).await?;
+    changed(&app, &who, &at(&row, "/services"), &format!("{name} deleted"), &done).await
+}
+
+// The tree of resources.
+
+/// A place in a tree: the index on each level.
+fn path_of(place: &str) -> Result<Vec<usize>, AppError> {
+    if place.is_empty() {
+        return Ok(Vec::new());
+    }
+    place
+        .split('.')
+        .map(|index| index.parse().map_err(|_| AppError::NoSuch { what: "place in the tree", name: place.to_owned() }))
+        .collect()
+}
+
+/// The list in which the last index of a path counts.
+fn level<'t>(tree: &'t mut Vec<ResourceSpec>, path: &[usize]) -> Option<&'t mut Vec<ResourceSpec>> {
+    match path {
+        [] | [_] => Some(tree),
+        [first, rest @ ..] => level(&mut tree.get_mut(*first)?.children, rest),
+    }
+}
+
+fn find<'t>(tree: &'t [ResourceSpec], path: &[usize]) -> Option<&'t ResourceSpec> {
+    match path {
+        [] => None,
+        [last] => tree.get(*last),
+        [first, rest @ ..] => find(&tree.get(*first)?.children, rest),
+    }
+}
+
+fn find_mut<'t>(tree: &'t mut Vec<ResourceSpec>, path: &[usize]) -> Option<&'t mut ResourceSpec> {
+    let last = *path.last()?;
+    level(tree, path)?.get_mut(last)
+}
+
+fn gone() -> AppError {
+    AppError::Conflict("this resource is not there any more; reload the page".into())
+}
+
+/// Changes the tree of a service as one new version.
+async fn change_tree(
+    app: &App,
+    who: &Who,
+    cluster: &Cluster,
+    service: &ServiceName,
+    fields: &Fields,
+    message: &str,
+    change: impl FnOnce(&mut Vec<ResourceSpec>) -> Result<(), AppError>,
+) -> Result<crate::app::conf::Changed, AppError> {
+    app.edit_conf(who, cluster, fields.base()?, message, |current| {
+        let spec = ServiceSpec::read(&current.loaded.document, service);
+        let mut tree = spec.ok_or_else(|| AppError::NoSuch { what: "service", name: service.0.clone() })?.resources;
+        change(&mut tree)?;
+        let attributes = AttributeChanges::new();
+        Ok(vec![Edit::SetService { name: service.clone(), attributes, resources: Some(tree) }])
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NewResource {
+    #[serde(default)]
+    parent: String,
+    #[serde(default)]
+    kind: String,
+}
+
+pub(super) async fn add_resource_form(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, service)): Path<(String, String)>,
+    Query(new): Query<NewResource>,
+) -> Page {
+    who.require(Role::Administrator)?;
+    let known = known(&app, &cluster).await?;
+    let name = ServiceName::parse(&service);
+    let spec = ServiceSpec::read(&known.document, &name);
+    let spec = spec.ok_or_else(|| AppError::NoSuch { what: "service", name: name.0.clone() })?;
+    let above = match find(&spec.resources, &path_of(&new.parent)?) {
+        Some(parent) => format!("{} {}", kind_title(&parent.kind), spec_name(parent)),
+        None => name.to_string(),
+    };
+    let root = service_address(&known.cluster, name.as_str());
+    if new.kind.is_empty() {
+        let (shell, head) = frame(&app, who, &known.cluster, "services").await?;
+        return draw(&KindsPage {
+            shell,
+            head,
+            heading: format!("Add a resource to {above}"),
+            kinds: kind_choices(),
+            to: format!("{root}/add-resource?parent={}&kind=", new.parent),
+            back: root.clone(),
+            shared: choices(&known.conf),
+            action: format!("{root}/add-resource"),
+            parent: new.parent,
+            base: known.base(),
+        });
+    }
+    check_kind(&new.kind)?;
+    let empty = Attributes::new();
+    let place = TreePlace { name: &name, kind: &new.kind, place: None, parent: Some(new.parent) };
+    draw(&tree_page(&app, who, known, place, &empty, FormErrors::default()).await?)
+}
+
+/// Which resource of a tree a page is about.
+struct TreePlace<'a> {
+    name: &'a ServiceName,
+    kind: &'a str,
+    /// `None`: a new one.
+    place: Option<&'a str>,
+    parent: Option<String>,
+}
+
+async fn tree_page(
+    app: &App,
+    who: Who,
+    known: Known,
+    at_place: TreePlace<'_>,
+    attributes: &Attributes,
+    errors: FormErrors,
+) -> Result<ResourcePage, PageError> {
+    let TreePlace { name, kind, place, parent } = at_place;
+    let root = service_address(&known.cluster, name.as_str());
+    let title = kind_title(kind);
+    let reference = attributes.contains_key("ref");
+    let (shell, head) = frame(app, who, &known.cluster, "services").await?;
+    let mut form = AttributeForm::resource(kind, attributes);
+    if reference {
+        form.fields.clear();
+        form.extras.clear();
+    }
+    Ok(ResourcePage {
+        shell,
+        head,
+        heading: match place {
+            Some(_) => format!("{title} in {name}"),
+            None => format!("Add to {name}: {title}"),
+        },
+        action: match place {
+            Some(place) => format!("{root}/resources/{place}"),
+            None => format!("{root}/add-resource"),
+        },
+        button: if place.is_some() { "Apply".into() } else { "Add resource".into() },
+        back: root,
+        kind: kind.to_owned(),
+        title,
+        form,
+        isolation: isolation_fields(attributes),
+        parent,
+        delete: None,
+        used_by: Vec::new(),
+        note: mapping::kind(kind).and_then(|row| row.note),
+        base: known.base(),
+        errors,
+    })
+}
+
+pub(super) async fn add_resource(
+    State(app): State<App>,
+    Path((cluster, service)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let kind = fields.text("kind").to_owned();
+    let parent = fields.text("parent").to_owned();
+    let result = async {
+        let spec = match fields.optional("shared") {
+            Some(shared) => reference(&shared)?,
+            None => {
+                check_kind(&kind)?;
+                ResourceSpec {
+                    kind: kind.clone(),
+                    reference: None,
+                    attributes: new_attributes(&fields),
+                    actions: Vec::new(),
+                    children: Vec::new(),
+                }
+            }
+        };
+        let path = path_of(&parent)?;
+        let message = format!("{} {} added to {name}", spec.kind, spec_name(&spec));
+        change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
+            if path.is_empty() {
+                tree.push(spec);
+            } else {
+                find_mut(tree, &path).ok_or_else(gone)?.children.push(spec);
+            }
+            Ok(())
+        })
+        .await
+    };
+    match result.await {
+        Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Resource added", &done).await,
+        Err(error) if kind.is_empty() => Err(error.into()),
+        Err(error) => {
+            let errors = at_fields(form_errors(error)?);
+            let known = known(&app, &cluster).await?;
+            let sent = new_attributes(&fields);
+            let place = TreePlace { name: &name, kind: &kind, place: None, parent: Some(parent) };
+            draw_refused(&tree_page(&app, who, known, place, &sent, errors).await?)
+        }
+    }
+}
+
+fn stored_spec(known: &Known, name: &ServiceName, place: &str) -> Result<ResourceSpec, AppError> {
+    let spec = ServiceSpec::read(&known.document, name).ok_or_else(gone)?;
+    find(&spec.resources, &path_of(place)?).cloned().ok_or_else(gone)
+}
+
+/// The attributes of a resource for its form; a reference is marked as one.
+fn form_attributes(spec: &ResourceSpec) -> Attributes {
+    let mut attributes = spec.attributes.clone();
+    if let Some(reference) = &spec.reference {
+        attributes.insert("ref".into(), reference.clone());
+    }
+    attributes
+}
+
+pub(super) async fn resource_form(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, service, place)): Path<(String, String, String)>,
+) -> Page {
+    let known = known(&app, &cluster).await?;
+    let name = ServiceName::parse(&service);
+    let spec = stored_spec(&known, &name, &place)?;
+    let at_place = TreePlace { name: &name, kind: &spec.kind, place: Some(&place), parent: None };
+    draw(&tree_page(&app, who, known, at_place, &form_attributes(&spec), FormErrors::default()).await?)
+}
+
+/// Sets the attributes that the form shows; the others, and secrets that were left empty, stay.
+fn set_attributes(spec: &mut ResourceSpec, fields: &Fields) {
+    let mut shown = fields.prefixed("a-");
+    shown.extend(fields.attribute_rows());
+    for (name, value) in shown {
+        let keeps_secret = value.is_empty() && is_secret(&name);
+        if keeps_secret || (spec.reference.is_some() && !ISOLATION.contains(&name.as_str())) {
+            continue;
+        }
+        if value.is_empty() {
+            spec.attributes.remove(&name);
+        } else {
+            spec.attributes.insert(name, value);
+        }
+    }
+}
+
+pub(super) async fn edit_resource(
+    State(app): State<App>,
+    Path((cluster, service, place)): Path<(String, String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let result = async {
+        let path = path_of(&place)?;
+        let message = format!("resource of {name} changed");
+        change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
+            set_attributes(find_mut(tree, &path).ok_or_else(gone)?, &fields);
+            Ok(())
+        })
+        .await
+    };
+    match result.await {
+        Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Resource changed", &done).await,
+        Err(error) => {
+            let errors = at_fields(form_errors(error)?);
+            let known = known(&app, &cluster).await?;
+            let mut spec = stored_spec(&known, &name, &place)?;
+            set_attributes(&mut spec, &fields);
+            let at_place = TreePlace { name: &name, kind: &spec.kind, place: Some(&place), parent: None };
+            draw_refused(&tree_page(&app, who, known, at_place, &form_attributes(&spec), errors).await?)
+        }
+    }
+}
+
+pub(super) async fn move_resource(
+    State(app): State<App>,
+    Path((cluster, service, place)): Path<(String, String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let path = path_of(&place)?;
+    let up = fields.text("to") == "up";
+    let message = format!("resources of {name} reordered");
+    let done = change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
+        let last = *path.last().ok_or_else(gone)?;
+        let list = level(tree, &path).ok_or_else(gone)?;
+        let other = if up { last.checked_sub(1) } else { Some(last + 1) };
+        match other {
+            Some(other) if other < list.len() && last < list.len() => list.swap(last, other),
+            _ => return Err(gone()),
+        }
+        Ok(())
+    })
+    .await?;
+    changed(&app, &who, &service_address(&row, name.as_str()), "Resources reordered", &done).await
+}
+
+pub(super) async fn remove_resource(
+    State(app): State<App>,
+    Path((cluster, service, place)): Path<(String, String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let name = ServiceName::parse(&service);
+    let path = path_of(&place)?;
+    let message = format!("resource removed from {name}");
+    let done = change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
+        let last = *path.last().ok_or_else(gone)?;
+        let list = level(tree, &path).ok_or_else(gone)?;
+        if last >= list.len() {
+            return Err(gone());
+        }
+        list.remove(last);
+        Ok(())
+    })
+    .await?;
+    changed(&app, &who, &service_address(&row, name.as_str()), "Resource removed", &done).await
+}

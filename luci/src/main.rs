@@ -1,0 +1,69 @@
+//! The program `luci`: serve, and the few things that must be possible without a browser.
+
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use std::io::{BufRead as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::Parser as _;
+use luci::app::auth::{check_password, check_user_name, hash_password};
+use luci::server;
+use luci::settings::{Cli, UserVerb, Verb};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("LUCI_LOG").unwrap_or_else(|_| EnvFilter::new("info,tower_http=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let state_dir = cli.common.state_dir;
+    match cli.command {
+        Verb::Serve { listen, host_name } => server::serve(&state_dir, listen, host_name).await,
+        Verb::User { command } => user(&state_dir, command).await,
+    }
+}
+
+async fn user(state_dir: &Path, command: UserVerb) -> anyhow::Result<()> {
+    let repo = server::open_repo(state_dir).await?;
+    let mut out = std::io::stdout().lock();
+    match command {
+        UserVerb::Add { name, role } => {
+            check_user_name(&name)?;
+            let hash = hash_password(read_password()?).await?;
+            if !repo.add_user(&name, &hash, role.into()).await? {
+                bail!("there is already an account named {name}");
+            }
+            writeln!(out, "account {name} added")?;
+        }
+        UserVerb::Password { name } => {
+            let hash = hash_password(read_password()?).await?;
+            if !repo.set_password(&name, &hash).await? {
+                bail!("there is no account named {name}");
+            }
+            writeln!(out, "password of {name} set, its sessions ended")?;
+        }
+        UserVerb::Remove { name } => {
+            if !repo.remove_user(&name).await? {
+                bail!("there is no account named {name}");
+            }
+            writeln!(out, "account {name} removed")?;
+        }
+        UserVerb::List => {
+            for user in repo.users().await? {
+                writeln!(out, "{}\t{}", user.name, user.role.name())?;
+            }
+        }
+    }
+    repo.close().await;
+    Ok(())
+}
+
+/// The first line of standard input.
+fn read_password() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
+    let password = line.trim_end_matches(['\n', '\r']).to_owned();
+    check_password(&password)?;
+    Ok(password)
+}

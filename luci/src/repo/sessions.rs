@@ -1,0 +1,100 @@
+//! Browser sessions. Tokens are stored hashed.
+
+use super::{Repo, Result};
+use crate::clock;
+use crate::ids::UserId;
+use crate::repo::users::Role;
+
+/// A session that is unused for this long is over.
+const IDLE_MS: i64 = 12 * 3600 * 1000;
+/// A session is over after this time whatever its use.
+const LIFE_MS: i64 = 7 * 24 * 3600 * 1000;
+/// `seen_at` is written at most this often, so that reading a page does not write to the disk.
+const SEEN_STEP_MS: i64 = 60_000;
+
+/// An open session with its account.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Session {
+    pub token_hash: String,
+    pub user_id: UserId,
+    pub csrf: String,
+    pub created_at: i64,
+    pub seen_at: i64,
+    pub user_name: String,
+    pub role: Role,
+}
+
+impl Repo {
+    pub async fn open_session(&self, token_hash: &str, user: UserId, csrf: &str) -> Result<()> {
+        let now = clock::now_ms();
+        sqlx::query("DELETE FROM sessions WHERE seen_at < $1 OR created_at < $2")
+            .bind(now - IDLE_MS)
+            .bind(now - LIFE_MS)
+            .execute(&self.pool)
+            .await?;
+        sqlx::query("INSERT INTO sessions (token_hash, user_id, csrf, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)")
+            .bind(token_hash)
+            .bind(user)
+            .bind(csrf)
+            .bind(now)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The session, unless it is over.
+    pub async fn session(&self, token_hash: &str) -> Result<Option<Session>> {
+        let now = clock::now_ms();
+        let found: Option<Session> = sqlx::query_as(
+            "SELECT s.token_hash, s.user_id, s.csrf, s.created_at, s.seen_at, u.name AS user_name, u.role
+             FROM sessions s JOIN users u ON u.id = s.user_id
+             WHERE s.token_hash = $1 AND s.seen_at >= $2 AND s.created_at >= $3",
+        )
+        .bind(token_hash)
+        .bind(now - IDLE_MS)
+        .bind(now - LIFE_MS)
+        .fetch_optional(&self.pool)
+        .await?;
+        if let Some(session) = &found
+            && now - session.seen_at > SEEN_STEP_MS
+        {
+            sqlx::query("UPDATE sessions SET seen_at = $2 WHERE token_hash = $1")
+                .bind(token_hash)
+                .bind(now)
+                .execute(&self.pool)
+                .await?;
+        }
+        Ok(found)
+    }
+
+    pub async fn close_session(&self, token_hash: &str) -> Result<()> {
+        sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(token_hash).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Leaves a message for the session's next page.
+    pub async fn set_flash(&self, token_hash: &str, flash: &str) -> Result<()> {
+        sqlx::query("UPDATE sessions SET flash = $2 WHERE token_hash = $1")
+            .bind(token_hash)
+            .bind(flash)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes the message that was left.
+    pub async fn take_flash(&self, token_hash: &str) -> Result<Option<String>> {
+        let row: Option<(Option<String>,)> = sqlx::query_as("SELECT flash FROM sessions WHERE token_hash = $1")
+            .bind(token_hash)
+            .fetch_optional(&self.pool)
+            .await?;
+        let flash = row.and_then(|(flash,)| flash);
+        if flash.is_some() {
+            sqlx::query("UPDATE sessions SET flash = NULL WHERE token_hash = $1")
+                .bind(token_hash)
+                .execute(&self.pool)
+                .await?;
+        }
+        Ok(flash)
+    }
+}

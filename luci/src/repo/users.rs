@@ -1,0 +1,144 @@
+//! Accounts and the one-time link that makes the first one.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Repo, Result};
+use crate::clock;
+use crate::ids::UserId;
+
+/// What an account may do. Each role may all that the one before may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[sqlx(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sees.
+    Viewer,
+    /// Also starts, stops and moves services, and acts on nodes.
+    Operator,
+    /// Also changes configurations, clusters and accounts.
+    Administrator,
+}
+
+impl Role {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Administrator => "administrator",
+        }
+    }
+
+    /// The role with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Viewer, Self::Operator, Self::Administrator].into_iter().find(|role| role.name() == text)
+    }
+}
+
+/// An account.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct User {
+    pub id: UserId,
+    pub name: String,
+    pub password_hash: String,
+    pub role: Role,
+    pub created_at: i64,
+}
+
+impl Repo {
+    /// The account with this name, whatever the case of its letters.
+    pub async fn user_by_name(&self, name: &str) -> Result<Option<User>> {
+        Ok(sqlx::query_as("SELECT * FROM users WHERE name = $1").bind(name).fetch_optional(&self.pool).await?)
+    }
+
+    pub async fn user(&self, id: UserId) -> Result<Option<User>> {
+        Ok(sqlx::query_as("SELECT * FROM users WHERE id = $1").bind(id).fetch_optional(&self.pool).await?)
+    }
+
+    pub async fn users(&self) -> Result<Vec<User>> {
+        Ok(sqlx::query_as("SELECT * FROM users ORDER BY name").fetch_all(&self.pool).await?)
+    }
+
+    /// False if the name is taken.
+    pub async fn add_user(&self, name: &str, password_hash: &str, role: Role) -> Result<bool> {
+        let done = sqlx::query(
+            "INSERT INTO users (name, password_hash, role, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        )
+        .bind(name)
+        .bind(password_hash)
+        .bind(role)
+        .bind(clock::now_ms())
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Sets the password and ends the account's sessions; false if there is no such account.
+    pub async fn set_password(&self, name: &str, password_hash: &str) -> Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let done = sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1")
+            .bind(name)
+            .bind(password_hash)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE name = $1)")
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// False if there is no such account.
+    pub async fn remove_user(&self, name: &str) -> Result<bool> {
+        let done = sqlx::query("DELETE FROM users WHERE name = $1").bind(name).execute(&self.pool).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub async fn has_users(&self) -> Result<bool> {
+        let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&self.pool).await?;
+        Ok(count > 0)
+    }
+
+    /// Replaces the one-time link.
+    pub async fn set_setup_link(&self, token_hash: &str) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("DELETE FROM setup_links").execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO setup_links (token_hash, created_at) VALUES ($1, $2)")
+            .bind(token_hash)
+            .bind(clock::now_ms())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    pub async fn is_setup_link(&self, token_hash: &str) -> Result<bool> {
+        let row: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM setup_links WHERE token_hash = $1")
+            .bind(token_hash)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Uses the one-time link up and makes the first administrator, both or neither.
+    pub async fn use_setup_link(&self, token_hash: &str, name: &str, password_hash: &str) -> Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let used = sqlx::query("DELETE FROM setup_links WHERE token_hash = $1")
+            .bind(token_hash)
+            .execute(&mut *tx)
+            .await?;
+        if used.rows_affected() != 1 {
+            return Ok(false);
+        }
+        sqlx::query("INSERT INTO users (name, password_hash, role, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(name)
+            .bind(password_hash)
+            .bind(Role::Administrator)
+            .bind(clock::now_ms())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

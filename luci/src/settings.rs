@@ -1,0 +1,86 @@
+//! What the command line and the environment (`LUCI_*`) say.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::repo::users::Role;
+
+/// The management server of the cluster suite.
+#[derive(Debug, Parser)]
+#[command(name = "luci", version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// What every command needs.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Folder of the database and the keys.
+    #[arg(long, global = true, env = "LUCI_STATE_DIR", default_value = "/var/lib/luci")]
+    pub state_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serve the console and the API until stopped.
+    Serve {
+        /// Address and port to listen on.
+        #[arg(long, env = "LUCI_LISTEN", default_value = "0.0.0.0:8084")]
+        listen: SocketAddr,
+        /// Host name in the one-time link and in the certificate; the machine's own name unless given.
+        #[arg(long, env = "LUCI_HOST_NAME")]
+        host_name: Option<String>,
+    },
+    /// Accounts.
+    User {
+        #[command(subcommand)]
+        command: UserVerb,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Add an account; the password is read from standard input.
+    Add {
+        name: String,
+        #[arg(long, value_enum, default_value = "viewer")]
+        role: RoleArg,
+    },
+    /// Set a new password, read from standard input, and end the account's sessions.
+    Password { name: String },
+    /// Remove an account and end its sessions.
+    Remove { name: String },
+    /// List the accounts.
+    List,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RoleArg {
+    Viewer,
+    Operator,
+    Administrator,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Viewer => Self::Viewer,
+            RoleArg::Operator => Self::Operator,
+            RoleArg::Administrator => Self::Administrator,
+        }
+    }
+}
+
+/// The machine's own name.
+pub fn own_host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

@@ -1,0 +1,501 @@
+//! The parts of a cluster's pages that change by themselves: head line, matrix of services and nodes, requests. Each part
+//! is one template with one stable id, drawn the same for the page and for the event stream.
+
+use askama::Template;
+use shared::conf::model::Conf;
+use shared::ids::NodeName;
+use shared::status::{ClusterStatus, FencedHow, FencingStep, Membership, NodeStatus, ServiceStatus};
+use shared::text::ServiceState;
+
+use super::badge::{self, Badge, Kind};
+use super::{Shell, time};
+use crate::app::{Who, requests};
+use crate::clock::duration_text;
+use crate::repo::events::Event;
+use crate::repo::requests::StoredRequest;
+use crate::repo::users::Role;
+use crate::watcher::{Link, Snapshot};
+
+/// How a cluster is, in one badge and one sentence.
+#[derive(Debug, Clone)]
+pub struct Health {
+    pub badge: Badge,
+    pub sentence: String,
+}
+
+/// The worst thing first; if nothing is wrong, that is said.
+pub fn health(snapshot: &Snapshot) -> Health {
+    let say = |badge, sentence: String| Health { badge, sentence };
+    let Some(status) = &snapshot.status else {
+        return match &snapshot.link {
+            Link::NotRunning { .. } => {
+                say(badge::cluster::STOPPED, "The cluster does not run on any of its nodes.".into())
+            }
+            Link::Live { .. } => say(badge::cluster::UNKNOWN, "Waiting for the first status.".into()),
+            Link::Lost { why, .. } => say(badge::cluster::UNKNOWN, format!("No member has answered yet: {why}.")),
+        };
+    };
+    match &snapshot.link {
+        Link::Lost { since, why } => {
+            let text = format!("Unknown since {}. What follows is the last known state. {why}.", time(*since));
+            return say(badge::cluster::UNKNOWN, text);
+        }
+        Link::NotRunning { .. } => {
+            return say(badge::cluster::STOPPED, "The cluster does not run on any of its nodes.".into());
+        }
+        Link::Live { .. } => {}
+    }
+    if !status.quorum.quorate {
+        let text = "The members that answer have no quorum: no service runs and nobody may fence until more nodes join.";
+        return say(badge::cluster::NOT_QUORATE, text.into());
+    }
+    let worries = worries(status);
+    if !worries.is_empty() {
+        return say(badge::cluster::PROBLEM, worries.join(" "));
+    }
+    let started = status.services.iter().filter(|service| service.state == ServiceState::Started).count();
+    let sentence = match status.services.len() {
+        0 => "All nodes are members. There are no services yet.".to_owned(),
+        all if all == started => format!("All {all} services are started. All nodes are members."),
+        all => format!("{started} of {all} services are started, the others were stopped on purpose."),
+    };
+    say(badge::cluster::QUORATE, sentence)
+}
+
+fn worries(status: &ClusterStatus) -> Vec<String> {
+    let mut worries = Vec::new();
+    for node in &status.nodes {
+        match (&node.fencing, node.member) {
+            (Some(fencing), _) => worries.push(format!("{} is being fenced: {}", node.name, with_stop(&fencing.advice))),
+            (None, Membership::Member) => {}
+            (None, Membership::Absent) if node.configured => worries.push(format!("{} is not a member.", node.name)),
+            (None, Membership::Absent) => {}
+            (None, Membership::Joining) => worries.push(format!("{} is joining.", node.name)),
+            (None, Membership::Grace | Membership::Lost | Membership::Victim) => {
+                worries.push(format!("{} is lost.", node.name));
+            }
+        }
+    }
+    for service in &status.services {
+        match badge::service_kind(service) {
+            Kind::Ok | Kind::Off => {}
+            _ => worries.push(format!("{} is {}{}.", service.name, service.state.name(), waits(service))),
+        }
+    }
+    if status.locked {
+        worries.push("Services are locked: none is started or moved.".into());
+    }
+    worries
+}
+
+fn with_stop(text: &str) -> String {
+    if text.ends_with('.') { text.to_owned() } else { format!("{text}.") }
+}
+
+fn waits(service: &ServiceStatus) -> String {
+    service.waits_for.as_ref().map_or_else(String::new, |reason| format!(" and waits: {}", reason.text()))
+}
+
+/// Name, state, quorum and age: the first lines of every page of a cluster.
+#[derive(Debug, Template)]
+#[template(path = "panels/head.html")]
+pub struct HeadPanel {
+    pub cluster: String,
+    pub health: Health,
+    pub votes: String,
+    pub conf_version: String,
+    pub age: String,
+    pub stale: bool,
+    pub operator: bool,
+    pub locked: bool,
+    pub csrf: String,
+}
+
+impl HeadPanel {
+    pub fn new(cluster: &str, snapshot: &Snapshot, who: &Who) -> Self {
+        let status = snapshot.status.as_deref();
+        let votes = match status.map(|status| status.quorum) {
+            Some(quorum) => match (quorum.votes, quorum.votes_expected) {
+                (Some(votes), Some(expected)) => format!("{votes} of {expected} votes"),
+                _ => "votes unknown".into(),
+            },
+            None => "votes unknown".into(),
+        };
+        Self {
+            cluster: cluster.to_owned(),
+            health: health(snapshot),
+            votes,
+            conf_version: conf_spread(status),
+            age: match &snapshot.link {
+                Link::Live { from } => format!("live, from {from}"),
+                Link::NotRunning { since } => format!("not running since {}", time(*since)),
+                Link::Lost { since, .. } => format!("unknown since {}", time(*since)),
+            },
+            stale: snapshot.live().is_none(),
+            operator: who.may(Role::Operator) && snapshot.live().is_some(),
+            locked: status.is_some_and(|status| status.locked),
+            csrf: who.csrf.clone(),
+        }
+    }
+}
+
+/// "version 42 in force on 3 of 3".
+fn conf_spread(status: Option<&ClusterStatus>) -> String {
+    let Some(status) = status else { return "version unknown".into() };
+    let Some(conf) = &status.conf else { return "no configuration in force".into() };
+    let members: Vec<&NodeStatus> =
+        status.nodes.iter().filter(|node| node.member == Membership::Member).collect();
+    let same = members.iter().filter(|node| node.conf_version == Some(conf.version)).count();
+    format!("version {} in force on {same} of {}", conf.version, members.len())
+}
+
+/// A column of the matrix.
+#[derive(Debug)]
+pub struct Column {
+    pub name: NodeName,
+    pub badge: Badge,
+    pub note: String,
+}
+
+/// A row of the matrix.
+#[derive(Debug)]
+pub struct Row {
+    pub name: String,
+    pub bare: String,
+    pub state: Badge,
+    /// What was last known, when nothing is known now.
+    pub was: Option<&'static str>,
+    pub owner: String,
+    pub flags: Vec<&'static str>,
+    pub why: String,
+    pub since: String,
+    pub request: Option<String>,
+    pub failure: Option<String>,
+    pub cells: Vec<Cell>,
+    pub can_start: bool,
+    pub can_stop: bool,
+}
+
+/// One service on one node.
+#[derive(Debug)]
+pub struct Cell {
+    pub node: NodeName,
+    pub kind: CellKind,
+    /// Why it is so, for the tooltip and for readers.
+    pub why: String,
+    /// Button that puts the service there.
+    pub button: Option<(&'static str, &'static str)>,
+}
+
+#[derive(Debug)]
+pub enum CellKind {
+    /// It is here, in this state.
+    Here(Badge),
+    /// It was here before.
+    Was,
+    /// It may run here; with the priority of its domain.
+    Allowed(Option<u32>),
+    /// Its domain forbids this node.
+    Forbidden,
+    /// The node is no member.
+    Down,
+    Unknown,
+}
+
+/// The landing page of a cluster: which service is where, and why.
+#[derive(Debug, Template)]
+#[template(path = "panels/matrix.html")]
+pub struct MatrixPanel {
+    pub cluster: String,
+    pub columns: Vec<Column>,
+    pub rows: Vec<Row>,
+    pub stale: bool,
+    pub operator: bool,
+    pub administrator: bool,
+    pub csrf: String,
+}
+
+impl MatrixPanel {
+    pub fn new(cluster: &str, snapshot: &Snapshot, conf: Option<&Conf>, who: &Who) -> Self {
+        let live = snapshot.live().is_some();
+        let columns = snapshot.status.as_deref().map_or_else(
+            || bare_columns(snapshot),
+            |status| status.nodes.iter().map(|node| column(node, snapshot)).collect(),
+        );
+        let rows = snapshot.status.as_deref().map_or_else(Vec::new, |status| {
+            status.services.iter().map(|service| row(service, status, conf, live)).collect()
+        });
+        Self {
+            cluster: cluster.to_owned(),
+            columns,
+            rows,
+            stale: !live,
+            operator: who.may(Role::Operator) && live,
+            administrator: who.may(Role::Administrator),
+            csrf: who.csrf.clone(),
+        }
+    }
+}
+
+fn bare_columns(snapshot: &Snapshot) -> Vec<Column> {
+    let badge = match snapshot.link {
+        Link::NotRunning { .. } => badge::NOT_A_MEMBER,
+        _ => badge::UNKNOWN,
+    };
+    snapshot.nodes.keys().map(|name| Column { name: name.clone(), badge, note: String::new() }).collect()
+}
+
+fn column(node: &NodeStatus, snapshot: &Snapshot) -> Column {
+    let silent = snapshot.nodes.get(&node.name).and_then(|seen| seen.silent_since);
+    let mut note = fencing_note(node);
+    if let Some(since) = silent {
+        note.push_str(&format!("{}ricci silent since {}", if note.is_empty() { "" } else { "; " }, time(since)));
+    }
+    Column { name: node.name.clone(), badge: node_badge(Some(node), snapshot), note }
+}
+
+/// State of a node, honest about what is not known.
+pub fn node_badge(node: Option<&NodeStatus>, snapshot: &Snapshot) -> Badge {
+    match (&snapshot.link, node) {
+        (Link::Live { .. }, Some(node)) => badge::node(node),
+        (Link::NotRunning { .. }, _) => badge::NOT_A_MEMBER,
+        _ => badge::UNKNOWN,
+    }
+}
+
+/// What is to be said of a node's fencing.
+pub fn fencing_note(node: &NodeStatus) -> String {
+    if let Some(fencing) = &node.fencing {
+        let step = match fencing.step {
+            FencingStep::Waiting => "waiting",
+            FencingStep::Running => "running",
+            FencingStep::NoMethod => "no fence method",
+            FencingStep::NoQuorum => "no quorum",
+        };
+        let method = fencing.method.as_ref().map_or_else(String::new, |method| format!(", method {method}"));
+        return format!("fencing attempt {}: {step}{method}", fencing.attempt);
+    }
+    String::new()
+}
+
+/// How a node was fenced last.
+pub fn last_fenced(node: &NodeStatus) -> Option<String> {
+    let outcome = node.last_fenced.as_ref()?;
+    let at = time(i64::try_from(outcome.at.0).unwrap_or(0));
+    let how = match &outcome.how {
+        FencedHow::Agent { by, method } => format!("fenced by {by} with method {method}"),
+        FencedHow::Acknowledged { origin } => format!("acknowledged by hand by {origin}"),
+        FencedHow::Rebooted => "it came back freshly booted by itself".into(),
+        FencedHow::Assumed => "assumed to be down (clean_start or skip_undefined)".into(),
+    };
+    let witness = match (outcome.witnessed_gone, outcome.witnessed_reboot) {
+        (_, Some(true)) => "proven: it came back with another boot id",
+        (_, Some(false)) => "NOT proven: it came back without having rebooted",
+        (true, None) => "seen: corosync lost it",
+        (false, None) => "not witnessed yet",
+    };
+    Some(format!("{at}: {how}; {witness}"))
+}
+
+fn row(service: &ServiceStatus, status: &ClusterStatus, conf: Option<&Conf>, live: bool) -> Row {
+    let state = badge::service(service.state);
+    let runs = service.owner.is_some();
+    let mut flags = Vec::new();
+    if service.frozen {
+        flags.push("frozen");
+    }
+    if service.partial {
+        flags.push("partial");
+    }
+    Row {
+        name: service.name.to_string(),
+        bare: service.name.bare().to_owned(),
+        state: if live { state } else { badge::UNKNOWN },
+        was: (!live).then_some(state.word),
+        owner: owner_text(service),
+        flags,
+        why: why(service),
+        since: service.last_transition.map_or_else(String::new, |at| time(i64::try_from(at.0).unwrap_or(0))),
+        request: service.request.as_ref().map(|request| format!("{} asked by {}", request.command.verb(), request.origin)),
+        failure: service.failure.as_ref().map(|failure| format!("{} on {}", failure.text(), failure.node)),
+        cells: status.nodes.iter().map(|node| cell(service, node, conf, live)).collect(),
+        can_start: !runs && service.state != ServiceState::Failed,
+        can_stop: runs || !matches!(service.state, ServiceState::Disabled | ServiceState::Stopped),
+    }
+}
+
+/// As `clustat` prints it: the last owner in parentheses.
+pub fn owner_text(service: &ServiceStatus) -> String {
+    match (&service.owner, &service.last_owner) {
+        (Some(owner), _) if !service.state.shows_last_owner() => owner.to_string(),
+        (_, Some(last)) => format!("({last})"),
+        (Some(owner), None) => owner.to_string(),
+        (None, None) => "(none)".into(),
+    }
+}
+
+/// The reason of a service's state, and what it waits for.
+pub fn why(service: &ServiceStatus) -> String {
+    let mut text = service.reason.text();
+    if let Some(waits) = &service.waits_for {
+        text.push_str(&format!("; waits because {}", waits.text()));
+    }
+    text
+}
+
+fn cell(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>, live: bool) -> Cell {
+    let make = |kind, why: String, button| Cell { node: node.name.clone(), kind, why, button };
+    if service.owner.as_ref() == Some(&node.name) {
+        let badge = if live { badge::service(service.state) } else { badge::UNKNOWN };
+        return make(CellKind::Here(badge), why(service), None);
+    }
+    if !live {
+        return make(CellKind::Unknown, "nothing is known of this node now".into(), None);
+    }
+    let (allowed, priority, domain) = domain_of(service, node, conf);
+    if !allowed {
+        let text = format!("the failover domain {domain} is restricted and does not list {}", node.name);
+        return make(CellKind::Forbidden, text, None);
+    }
+    if node.member != Membership::Member {
+        return make(CellKind::Down, format!("{} is not a member", node.name), None);
+    }
+    let button = match service.state {
+        ServiceState::Started => Some(("relocate", "Relocate here")),
+        ServiceState::Stopped | ServiceState::Disabled => Some(("enable", "Start here")),
+        _ => None,
+    };
+    let text = match priority {
+        Some(priority) => format!("may run here; priority {priority} in {domain}"),
+        None => "may run here".into(),
+    };
+    let was = service.owner.is_none() && service.last_owner.as_ref() == Some(&node.name);
+    make(if was { CellKind::Was } else { CellKind::Allowed(priority) }, text, button)
+}
+
+/// Whether the service's failover domain allows the node, and with which priority.
+fn domain_of(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>) -> (bool, Option<u32>, String) {
+    let domain = conf.and_then(|conf| conf.domain(conf.service(&service.name)?.domain.as_ref()?));
+    let Some(domain) = domain else { return (true, None, String::new()) };
+    let name = domain.name.to_string();
+    match domain.nodes.iter().find(|(name, _)| *name == node.name) {
+        Some((_, priority)) => (true, domain.ordered.then_some(*priority), name),
+        None => (!domain.restricted, None, name),
+    }
+}
+
+/// The latest requests and what became of them.
+#[derive(Debug, Template)]
+#[template(path = "panels/requests.html")]
+pub struct RequestsPanel {
+    pub requests: Vec<RequestLine>,
+}
+
+#[derive(Debug)]
+pub struct RequestLine {
+    pub at: String,
+    pub user: String,
+    pub verb: &'static str,
+    pub object: String,
+    pub badge: Badge,
+    pub text: String,
+}
+
+impl RequestsPanel {
+    pub fn new(requests: &[StoredRequest]) -> Self {
+        let requests = requests
+            .iter()
+            .map(|request| RequestLine {
+                at: time(request.at),
+                user: request.user.clone(),
+                verb: request.command.verb(),
+                object: requests::object(&request.command),
+                badge: badge::request(request.state),
+                text: match (request.text.clone(), request.ended_at) {
+                    (Some(text), Some(ended)) => format!("{text} (after {})", duration_text(ended - request.at)),
+                    (text, _) => text.unwrap_or_default(),
+                },
+            })
+            .collect();
+        Self { requests }
+    }
+}
+
+/// A line of the timeline.
+#[derive(Debug)]
+pub struct EventLine {
+    pub id: i64,
+    pub at: String,
+    pub severity: Badge,
+    pub about: String,
+    pub kind: String,
+    pub text: String,
+    pub reason: Option<String>,
+    /// Time since the event before it in the same incident.
+    pub after: Option<String>,
+}
+
+/// Events further apart than this belong to different incidents.
+const INCIDENT_GAP_MS: i64 = 120_000;
+
+/// The timeline, newest first.
+#[derive(Debug, Template)]
+#[template(path = "panels/events.html")]
+pub struct EventsPanel {
+    pub events: Vec<EventLine>,
+}
+
+impl EventsPanel {
+    pub fn new(events: &[Event]) -> Self {
+        let events = events
+            .iter()
+            .enumerate()
+            .map(|(place, event)| EventLine {
+                id: event.id,
+                at: time_ms(event.at),
+                severity: badge::severity(&event.severity),
+                about: if event.subject.is_empty() { "cluster".into() } else { event.subject.clone() },
+                kind: event.kind.clone(),
+                text: event.text.clone(),
+                reason: event.reason.clone(),
+                after: events
+                    .get(place + 1)
+                    .map(|before| event.at - before.at)
+                    .filter(|gap| (0..INCIDENT_GAP_MS).contains(gap))
+                    .map(|gap| format!("+{}.{:03} s", gap / 1000, gap % 1000)),
+            })
+            .collect();
+        Self { events }
+    }
+}
+
+/// With milliseconds: the phases of a failover are shorter than a second.
+fn time_ms(ms: i64) -> String {
+    let text = time(ms);
+    format!("{}.{:03} UTC", text.trim_end_matches(" UTC"), ms.rem_euclid(1000))
+}
+
+/// The landing page of a cluster.
+#[derive(Debug, Template)]
+#[template(path = "overview.html")]
+pub struct OverviewPage {
+    pub shell: Shell,
+    pub head: HeadPanel,
+    pub matrix: MatrixPanel,
+    pub requests: RequestsPanel,
+    pub events: EventsPanel,
+    /// A task of this cluster that is open.
+    pub tasks: Vec<super::tasks::TaskLine>,
+}
+
+/// The timeline page.
+#[derive(Debug, Template)]
+#[template(path = "events.html")]
+pub struct EventsPage {
+    pub shell: Shell,
+    pub head: HeadPanel,
+    pub events: EventsPanel,
+    pub problems_only: bool,
+    pub subject: Option<String>,
+    pub older: Option<i64>,
+}

@@ -1,0 +1,73 @@
+//! What pages show: one struct per template, made of luci's own copy of things. Called by `http`, for whole pages and for
+//! the same parts pushed over the event stream. Nothing here asks a node or the database.
+
+pub mod badge;
+pub mod cluster;
+pub mod conf;
+pub mod error;
+pub mod manage;
+pub mod node;
+pub mod service;
+pub mod tasks;
+
+use crate::app::Who;
+use crate::repo::users::Role;
+use crate::watcher::Snapshot;
+
+/// What every page has around its content.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    pub title: String,
+    pub who: Who,
+    pub clusters: Vec<NavCluster>,
+    /// The cluster whose pages these are.
+    pub cluster: Option<String>,
+    /// The tab or menu entry to mark.
+    pub tab: &'static str,
+    pub flash: Option<Flash>,
+    pub open_tasks: usize,
+    /// Where the page's parts are pushed from.
+    pub live: Option<String>,
+}
+
+impl Shell {
+    pub fn operator(&self) -> bool {
+        self.who.may(Role::Operator)
+    }
+
+    pub fn administrator(&self) -> bool {
+        self.who.may(Role::Administrator)
+    }
+
+    pub fn is_cluster(&self, name: &str) -> bool {
+        self.cluster.as_deref() == Some(name)
+    }
+}
+
+/// A cluster in the menu.
+#[derive(Debug, Clone)]
+pub struct NavCluster {
+    pub name: String,
+    pub badge: badge::Badge,
+}
+
+/// A message left by the action before.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Flash {
+    /// `ok`, `warn`, `bad`.
+    pub kind: String,
+    pub text: String,
+}
+
+/// A time for people, with the machine's number for the script that shows ages.
+pub fn time(ms: i64) -> String {
+    crate::clock::text(ms)
+}
+
+/// The worst thing to be said of a cluster in the menu.
+pub fn nav_badge(snapshot: Option<&Snapshot>) -> badge::Badge {
+    match snapshot {
+        Some(snapshot) => cluster::health(snapshot).badge,
+        None => badge::UNKNOWN,
+    }
+}
