@@ -1,0 +1,130 @@
+//! What must hold at every step, judged by the world and not by what engines believe.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use engine::{ConfText, Operation, Run};
+use shared::ids::{NodeId, RequestId, ServiceName};
+use shared::status::Command;
+use shared::text::{ResultCode, ServiceState};
+
+use crate::sim::Sim;
+
+impl Sim {
+    /// A node is about to run an agent.
+    pub(crate) fn check_run(&mut self, id: NodeId, run: &Run) {
+        if run.operation == Operation::Start {
+            self.check_start(id, &run.service);
+        }
+    }
+
+    fn check_start(&mut self, id: NodeId, service: &ServiceName) {
+        let others: Vec<NodeId> = self.nodes.keys().copied().filter(|other| *other != id).collect();
+        if let Some(other) = others.into_iter().find(|other| self.is_busy(*other, service)) {
+            self.violate(|| format!("{service} is being started on n{id} while it runs on n{other}"));
+        }
+        let Some(daemon) = self.daemon(id) else { return };
+        if !daemon.quorate_told {
+            return self.violate(|| format!("n{id} starts {service} without quorum"));
+        }
+        let Some(state) = daemon.engine.replicated() else {
+            return self.violate(|| format!("n{id} starts {service} without knowing the state"));
+        };
+        let (conf_text, record) = (state.conf.clone(), state.services.get(service).cloned());
+        let Some(record) = record.filter(|record| record.holder == Some(id)) else {
+            return self.violate(|| format!("n{id} starts {service}, which it does not hold"));
+        };
+        if !matches!(record.state, ServiceState::Starting | ServiceState::Started) {
+            self.violate(|| format!("n{id} starts {service}, which is {}", record.state.name()));
+        }
+        if record.frozen {
+            self.violate(|| format!("n{id} starts {service}, which is frozen"));
+        }
+        if record.state == ServiceState::Starting {
+            self.check_intents(id, service);
+            self.check_domain(id, service, &conf_text);
+        }
+    }
+
+    fn check_domain(&mut self, id: NodeId, service: &ServiceName, conf_text: &ConfText) {
+        let Some(conf) = self.conf(conf_text) else { return };
+        let domain = conf.service(service).and_then(|service| service.domain.as_ref()).and_then(|name| conf.domain(name));
+        let Some(domain) = domain.filter(|domain| domain.restricted) else { return };
+        if !domain.nodes.iter().any(|(name, _)| conf.node(name).is_some_and(|node| node.id == id)) {
+            self.violate(|| format!("n{id} starts {service}, whose restricted domain {} does not contain it", domain.name));
+        }
+    }
+
+    fn check_intents(&mut self, id: NodeId, service: &ServiceName) {
+        let majority = self.nodes.len() / 2 + 1;
+        if self.disabled.get(service).is_some_and(|confirmed| confirmed.len() >= majority) {
+            self.violate(|| format!("n{id} starts {service}, which was disabled by an operator"));
+        }
+    }
+
+    pub(crate) fn mark_finished(&mut self, node: NodeId, request: &RequestId, code: ResultCode) {
+        let Some(asked) = self.asked.get_mut(request) else { return };
+        asked.finished = true;
+        if let Command::Disable { service } = &asked.command
+            && matches!(code, ResultCode::Success | ResultCode::Warning)
+            && let Some(confirmed) = self.disabled.get_mut(service)
+        {
+            confirmed.insert(node);
+        }
+    }
+
+    pub(crate) fn switch_conf(&mut self, id: NodeId, conf: ConfText) {
+        let digest = self.versions.entry(conf.version).or_insert_with(|| conf.digest.clone()).clone();
+        if digest != conf.digest && !self.params.two_node {
+            self.violate(|| format!("configuration {} has two contents in force", conf.version));
+        }
+        self.check_stored_by_all(id, &conf);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let before = node.disk.conf.version;
+        node.disk.conf = conf.clone();
+        if conf.version < before && !self.params.two_node {
+            self.violate(|| format!("the configuration of n{id} went from {before} to {}", conf.version));
+        }
+        self.note(|| format!("  n{id} switches to configuration {}", conf.version));
+    }
+
+    /// Whoever is a member must have had it on disk before it comes into force anywhere.
+    fn check_stored_by_all(&mut self, id: NodeId, conf: &ConfText) {
+        let Some(state) = self.daemon(id).and_then(|daemon| daemon.engine.replicated()) else { return };
+        let members: Vec<NodeId> = state.members.keys().copied().collect();
+        let missing = members.into_iter().filter(|member| *member != id).find(|member| {
+            let Some(node) = self.nodes.get(member) else { return false };
+            let has = |stored: &ConfText| stored.digest == conf.digest || stored.version > conf.version;
+            // One that is on its way in gets it with the state.
+            let clean = state.members.get(member).is_some_and(|member| member.clean);
+            clean && node.power && !has(&node.disk.conf) && !node.disk.stored.as_ref().is_some_and(has)
+        });
+        if let Some(member) = missing {
+            self.violate(|| {
+                format!("configuration {} came into force on n{id}, but member n{member} has not stored it", conf.version)
+            });
+        }
+    }
+
+    /// After an event of the group: whoever is at the same place of the same branch has the same state.
+    pub(crate) fn check_state(&mut self, id: NodeId) {
+        let Some(daemon) = self.daemon(id) else { return };
+        let (Some(state), Some(position)) = (daemon.engine.replicated(), daemon.position) else { return };
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        let (hash, branch) = (hasher.finish(), state.branch.0);
+        let orphan = state.services.iter().find_map(|(name, record)| {
+            let holder = record.holder?;
+            let known = state.members.contains_key(&holder) || state.lost.contains_key(&holder);
+            (!known).then(|| (name.clone(), holder))
+        });
+        if let Some((service, holder)) = orphan {
+            self.violate(|| format!("on n{id}, {service} is held by n{holder}, which is neither a member nor lost"));
+        }
+        match self.states.insert((branch, position), hash) {
+            Some(known) if known != hash => {
+                self.violate(|| format!("n{id} has another state than others at {position:?} of branch {branch}"));
+            }
+            _ => {}
+        }
+    }
+}
