@@ -62,7 +62,10 @@ fn an_unknown_name_is_said_with_the_closest_one() {
         (255, "clustat: there is no member 'noed2'; closest match: 'node2'\n")
     );
     let service = rgmanager.run("clustat", &["-s", "guest1"]);
-    assert_eq!((service.code, service.err.as_str()), (255, "clustat: there is no service 'service:guest1'\n"));
+    assert_eq!(
+        (service.code, service.err.as_str()),
+        (255, "clustat: there is no service 'service:guest1'; closest match: 'vm:guest1'\n")
+    );
     let xml = rgmanager.run("clustat", &["-x", "-s", "wbe"]);
     assert_eq!(
         (xml.code, xml.out.as_str()),

@@ -4,6 +4,7 @@ mod cli_fake;
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cli_fake::{FakeRgmanager, Ran, Say, run, three_nodes};
 use shared::ids::NodeName;
@@ -267,17 +268,24 @@ fn an_answer_that_is_none_is_an_error_receiving_the_reply() {
 
 #[test]
 fn a_daemon_restarted_meanwhile_is_asked_again_for_the_same_request() {
-    let hung_up = Mutex::new(false);
-    let rgmanager = FakeRgmanager::start(move |ask| match ask {
-        Ask::Status => status_reply(&three_nodes()),
-        Ask::Request { .. } => Say::Reply(Reply::Answer { answer: Answer::Accepted }),
-        Ask::Await { .. } if !std::mem::replace(&mut *hung_up.lock().unwrap(), true) => Say::HangUp,
-        _ => outcome(ResultCode::Success, Some("node1"), ""),
-    });
-    rgmanager
-        .run("clusvcadm", &["-e", "web"])
-        .expect(0, "Local machine trying to enable service:web...Success\nservice:web is now running on node1\n");
-    assert_eq!(requests(&rgmanager).len(), 1);
+    let ends: [fn() -> Say; 2] = [|| Say::HangUp, || Say::Reply(Reply::Error { text: "rgmanager is ending".into() })];
+    for end in ends {
+        // It ends, is back but still silent about the request, and has learnt its outcome the next time.
+        let awaited = AtomicUsize::new(0);
+        let rgmanager = FakeRgmanager::start(move |ask| match ask {
+            Ask::Status => status_reply(&three_nodes()),
+            Ask::Request { .. } => Say::Reply(Reply::Answer { answer: Answer::Accepted }),
+            _ => match awaited.fetch_add(1, Ordering::SeqCst) {
+                0 => end(),
+                1 => Say::Nothing,
+                _ => outcome(ResultCode::Success, Some("node1"), ""),
+            },
+        });
+        rgmanager
+            .run("clusvcadm", &["-e", "web"])
+            .expect(0, "Local machine trying to enable service:web...Success\nservice:web is now running on node1\n");
+        assert_eq!(requests(&rgmanager).len(), 1, "the request itself is never sent twice");
+    }
 }
 
 fn with_victim() -> ClusterStatus {

@@ -1,6 +1,8 @@
 //! Which known name somebody may have meant by an unknown one. Used by the commands to name the closest match when
 //! they refuse; never used to act on a name that was not typed.
 
+use shared::ids::ServiceName;
+
 /// What a name comes closest to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closest<'a> {
@@ -33,6 +35,19 @@ pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Clo
         [(first, one), (second, _), ..] if first < second => Closest::One(one),
         _ => Closest::Several,
     }
+}
+
+/// The service that may have been meant: one of the same name but another kind (`vm:mail` for `service:mail`, which is
+/// what `mail` alone means), else the closest.
+pub fn closest_service<'a>(
+    typed: &ServiceName,
+    known: impl Iterator<Item = &'a ServiceName> + Clone,
+) -> Option<&'a str> {
+    let same_bare = known.clone().find(|name| name.bare() == typed.bare());
+    same_bare.map(ServiceName::as_str).or_else(|| match closest(typed.as_str(), known.map(ServiceName::as_str)) {
+        Closest::One(one) => Some(one),
+        Closest::None | Closest::Several => None,
+    })
 }
 
 /// Letters to insert, drop, change or swap with their neighbour to turn one text into the other.
@@ -69,6 +84,14 @@ mod tests {
     fn a_slip_of_the_finger_finds_the_name_meant() {
         assert_eq!(closest("stroage", KNOWN), Closest::One("storage"));
         assert_eq!(closest("storag3", KNOWN), Closest::One("storage"));
+    }
+
+    #[test]
+    fn a_guest_is_found_by_its_bare_name() {
+        let known = [ServiceName::parse("mailhub"), ServiceName::parse("vm:mail")];
+        assert_eq!(closest_service(&ServiceName::parse("mail"), known.iter()), Some("vm:mail"));
+        assert_eq!(closest_service(&ServiceName::parse("mailhbu"), known.iter()), Some("service:mailhub"));
+        assert_eq!(closest_service(&ServiceName::parse("web"), known.iter()), None);
     }
 
     #[test]

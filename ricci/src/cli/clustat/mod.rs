@@ -23,7 +23,7 @@ pub use self::text::render_text;
 pub use self::xml::render_xml;
 use super::clock::{self, Zone};
 use super::console::{complain, print};
-use super::likeness::{Closest, closest};
+use super::likeness::{Closest, closest, closest_service};
 use super::{VERSION, getopt};
 
 /// What all questions of one run may take together.
@@ -158,26 +158,24 @@ fn complain_of_gaps(page: &Page<'_>, facts: &Facts) {
     {
         complain(gap);
     }
-    if let Some(member) = &page.only_member {
+    if let Some(member) = &page.only_member
+        && facts.status.node(member).is_none()
+    {
         let known = facts.status.nodes.iter().map(|node| node.name.as_str());
-        complain_unless_known("member", member.as_str(), known);
+        let meant = if let Closest::One(one) = closest(member.as_str(), known) { Some(one) } else { None };
+        complain_of_name("member", member.as_str(), meant);
     }
     if let Some(service) = &page.only_service
         && page.services_known
+        && facts.status.service(service).is_none()
     {
-        let known = facts.status.services.iter().map(|service| service.name.as_str());
-        complain_unless_known("service", service.as_str(), known);
+        let known = facts.status.services.iter().map(|service| &service.name);
+        complain_of_name("service", service.as_str(), closest_service(service, known));
     }
 }
 
-fn complain_unless_known<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) {
-    if known.clone().any(|one| one == name) {
-        return;
-    }
-    let hint = match closest(name, known) {
-        Closest::One(one) => format!("; closest match: '{one}'"),
-        Closest::None | Closest::Several => String::new(),
-    };
+fn complain_of_name(kind: &str, name: &str, meant: Option<&str>) {
+    let hint = meant.map(|one| format!("; closest match: '{one}'")).unwrap_or_default();
     complain(&format!("clustat: there is no {kind} '{name}'{hint}"));
 }
 

@@ -17,7 +17,7 @@ use shared::text::ResultCode;
 use self::options::{Action, Job, LockAction, Parsed, parse};
 use super::client::{AskError, Client, socket_path};
 use super::console::{complain, print};
-use super::likeness::{Closest, closest};
+use super::likeness::{Closest, closest, closest_service};
 use super::{VERSION, getopt, members};
 
 /// For questions that are answered at once.
@@ -28,6 +28,9 @@ const OUTCOME_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long a daemon that was restarted meanwhile may take to come back.
 const RETURN_LIMIT: Duration = Duration::from_secs(20);
+
+/// For each further question after that.
+const AGAIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Pause between two tries to reach it.
 const RETURN_PAUSE: Duration = Duration::from_millis(250);
@@ -193,8 +196,8 @@ fn explain(job: &Job, status: &ClusterStatus, finished: &Finished) {
         complain(&finished.explanation);
     }
     if finished.code == ResultCode::NoService && status.service(&job.service).is_none() {
-        let known = status.services.iter().map(|service| service.name.as_str());
-        if let Closest::One(one) = closest(job.service.as_str(), known) {
+        let known = status.services.iter().map(|service| &service.name);
+        if let Some(one) = closest_service(&job.service, known) {
             complain(&format!("Closest match: '{one}'"));
         }
     }
@@ -297,13 +300,21 @@ fn carry_out(mut client: Client, request: Request) -> Result<Finished, Failed> {
     }
 }
 
-/// A daemon that is restarted meanwhile has not forgotten what it accepted: it is asked again when it is back.
+/// A daemon that is restarted meanwhile learns from the other members what became of the request: it is asked again
+/// when it is back, and then again, because it may learn the outcome without having seen it happen.
 fn await_outcome(mut client: Client, id: &RequestId) -> Result<Reply, AskError> {
+    let ask = Ask::Await { id: id.clone() };
     let begun = Instant::now();
+    match client.ask(&ask, OUTCOME_LIMIT) {
+        // The last words of a daemon that ends.
+        Err(AskError::Broken { .. }) | Ok(Reply::Error { .. }) => {}
+        answer => return answer,
+    }
     loop {
-        let left = OUTCOME_LIMIT.saturating_sub(begun.elapsed());
-        match client.ask(&Ask::Await { id: id.clone() }, left) {
-            Err(AskError::Broken { .. }) => client = connect_again()?,
+        let last = begun.elapsed() >= OUTCOME_LIMIT;
+        match connect_again()?.ask(&ask, AGAIN_LIMIT) {
+            Err(AskError::Broken { .. } | AskError::Late { .. }) if !last => {}
+            Ok(Reply::Error { .. }) if !last => std::thread::sleep(RETURN_PAUSE),
             answer => return answer,
         }
     }

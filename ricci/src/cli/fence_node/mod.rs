@@ -120,9 +120,8 @@ fn conf(rgmanager: Option<&mut Client>) -> Result<Conf, String> {
 /// An error elsewhere in the file must not keep anybody from fencing. One here could let a method pass for complete
 /// that lacks a device.
 fn concerns_fencing(finding: &Finding) -> bool {
-    let path = &finding.place.path;
-    finding.severity == Severity::Error
-        && (path.starts_with("/cluster/clusternodes") || path.starts_with("/cluster/fencedevices"))
+    let steps = &finding.place.path;
+    finding.severity == Severity::Error && (steps.contains("/clusternodes") || steps.contains("/fencedevices"))
 }
 
 fn node_name(job: &Job, conf: &Conf) -> Result<NodeName, String> {
