@@ -1,5 +1,6 @@
 //! Start, stop, reboot and leaving for good, with daemons that ricci starts itself. The daemons are scripts; the rest is
 //! as on a node.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod agent_support;
 
@@ -192,4 +193,45 @@ async fn the_corosync_key_is_made_once_handed_on_and_kept_secret() {
         let refused = second.put(&two, "/v1/cluster/key", &json!({ "key_base64": bad })).await;
         problem(refused, 400, ProblemCode::BadRequest).await;
     }
+}
+
+#[tokio::test]
+async fn the_log_has_the_last_lines_of_all_programs_in_the_order_of_time() {
+    let node = Node::start();
+    let manager = node.paired().await;
+    std::fs::create_dir_all(node.path("log")).unwrap();
+    let year = time::OffsetDateTime::now_utc().year();
+    std::fs::write(node.path("log/corosync-stderr.log"), "Jan 02 03:04:05.100 notice  [TOTEM ] three\n").unwrap();
+    let rgmanager = format!("{year}-01-02T03:04:05.000Z rgmanager: one\n{year}-01-02T03:04:05.050Z rgmanager: two\n");
+    std::fs::write(node.path("log/rgmanager.log"), rgmanager).unwrap();
+    let lines = manager.json(&node, "/v1/log").await;
+    let lines: Vec<(&str, &str)> = lines
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| (line["program"].as_str().unwrap(), line["text"].as_str().unwrap()))
+        .collect();
+    let begin = [("rgmanager", "one"), ("rgmanager", "two"), ("corosync", "notice  [TOTEM ] three")];
+    assert!(lines.starts_with(&begin), "{lines:?}");
+    // ricci's own lines are newer, and the pairing is among them.
+    assert!(lines.iter().any(|(program, text)| *program == "ricci" && text.contains("paired")), "{lines:?}");
+    assert_eq!(manager.json(&node, "/v1/log?lines=1").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reboot_ends_a_start_that_does_not_come_to_its_end() {
+    let node = Node::start();
+    let manager = ready(&node).await;
+    let marker = node.path("rebooted");
+    node.script("bin/reboot", &format!("touch {}", marker.display()));
+    // A start that never becomes ready stands for whatever hangs.
+    node.script("bin/corosync-cfgtool", "exit 1");
+    assert_eq!(manager.post(&node, "/v1/cluster/start", &json!({})).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(manager.post(&node, "/v1/reboot", &json!({})).await.status(), StatusCode::ACCEPTED);
+    while !marker.exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let report = manager.json(&node, "/v1/node").await;
+    // What ran was stopped first.
+    assert_eq!((&report["operation"]["kind"], &report["corosync"]["running"]), (&json!("reboot"), &json!(false)));
 }

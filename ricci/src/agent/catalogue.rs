@@ -10,6 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use quick_xml::XmlVersion;
+use quick_xml::escape::unescape;
+use quick_xml::events::Event;
+use quick_xml::reader::Reader;
 use shared::api::{AgentMetadata, AgentSummary, ProblemCode};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -207,9 +211,47 @@ fn list_fence_agents(folder: &Path) -> Vec<(String, PathBuf)> {
     all
 }
 
-/// What the agent is for, in a few words; empty if it does not say.
+/// What the agent is for, in a few words: the attribute `shortdesc` of fence agents, the first element `shortdesc` of
+/// resource agents (parameters have theirs further below). Empty if it does not say.
 fn short_description(xml: &str) -> String {
-    let (document, _) = shared::conf::Document::parse(xml);
-    let short = document.root().and_then(|root| document.attribute(root, "shortdesc")).unwrap_or_default();
+    let mut reader = Reader::from_str(xml);
+    let mut short = String::new();
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(tag)) if tag.name().as_ref() == "resource-agent" => {
+                let attribute = tag.try_get_attribute("shortdesc").ok().flatten();
+                if let Some(Ok(value)) = attribute.map(|value| value.normalized_value(XmlVersion::default())) {
+                    short = value.into_owned();
+                    break;
+                }
+            }
+            Ok(Event::Start(tag)) if tag.name().as_ref() == "shortdesc" => {
+                if let Ok(text) = reader.read_text(tag.name()) {
+                    short = unescape(&text).unwrap_or_default().into_owned();
+                }
+                break;
+            }
+            Ok(Event::Start(tag)) if tag.name().as_ref() == "parameters" => break,
+            Ok(Event::Eof) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
     short.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_agents_say_what_they_are_for() {
+        let fence = r#"<?xml version="1.0" ?><resource-agent name="fence_x" shortdesc="Fences &amp; x" ><parameters/>"#;
+        assert_eq!(short_description(fence), "Fences & x");
+        let resource =
+            "<resource-agent name=\"T\">\n<longdesc>Long</longdesc>\n<shortdesc lang=\"en\">A\n  thing</shortdesc>";
+        assert_eq!(short_description(resource), "A thing");
+        let parameter_only = "<resource-agent><parameters><parameter><shortdesc>of a parameter</shortdesc>";
+        assert_eq!(short_description(parameter_only), "");
+        assert_eq!(short_description("garbage <"), "");
+    }
 }

@@ -131,7 +131,9 @@ fn parse_file(program: &str, lines: &[String]) -> Vec<LogLine> {
     let stamped = lines.iter().map(|line| {
         let (stamp, text) = split_stamp(line, year).unwrap_or((at_ms, line));
         at_ms = stamp;
-        LogLine { at_ms, program: program.to_owned(), text: text.trim().to_owned() }
+        // rgmanager names itself in each line, for the system log.
+        let text = text.trim().trim_start_matches(program).trim_start_matches(": ").trim();
+        LogLine { at_ms, program: program.to_owned(), text: text.to_owned() }
     });
     stamped.collect()
 }

@@ -104,7 +104,11 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => admit(&doors, &mut connections, stream, address),
+                Ok((stream, address)) => {
+                    // IPv4 callers of an IPv6 socket are shown, and counted, as what they are.
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                    admit(&doors, &mut connections, stream, address);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -70,7 +70,7 @@ pub(super) enum HostError {
 #[derive(Debug)]
 pub(super) enum Host {
     Systemd(Systemd),
-    Direct(Direct),
+    Direct(Box<Direct>),
 }
 
 impl Host {
@@ -80,7 +80,7 @@ impl Host {
             InitChoice::Direct => false,
             InitChoice::Auto => Path::new("/run/systemd/system").is_dir(),
         };
-        if systemd { Self::Systemd(Systemd) } else { Self::Direct(Direct::new(options)) }
+        if systemd { Self::Systemd(Systemd) } else { Self::Direct(Box::new(Direct::new(options))) }
     }
 
     /// Starts a daemon and waits until it is ready; one that runs already is left alone.
