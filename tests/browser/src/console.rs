@@ -53,6 +53,9 @@ impl Console {
     /// form is an error here.
     pub async fn submit(&self, form_path: &str, action: &str, fields: &[(&str, &str)]) -> Result<Page> {
         let form = self.page(form_path).await?;
+        if form.status >= 400 {
+            bail!("{form_path} was answered {}:\n{}", form.status, text_of(&form.html));
+        }
         let mut all: Vec<(String, String)> = Vec::new();
         for hidden in ["csrf", "token", "base", "next"] {
             all.extend(form.hidden(hidden).map(|value| (hidden.to_owned(), value)));

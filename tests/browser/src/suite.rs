@@ -57,7 +57,9 @@ impl Suite {
         let forward = lab.forward(port, Place::Luci, target)?;
         let setup_link = wait_for("luci's one-time link", Duration::from_secs(20), || {
             let log = fs::read_to_string(state.path().join("luci.log")).ok()?;
-            log.split_whitespace().find(|word| word.contains("/setup?token=")).map(str::to_owned)
+            log.split_whitespace()
+                .find(|word| word.starts_with("https://") && word.contains("/setup?token="))
+                .map(str::to_owned)
         })?;
         Ok(Self { lab, luci, state, forward, setup_link })
     }
