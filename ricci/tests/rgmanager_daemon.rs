@@ -9,9 +9,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ricci::rgmanager::cgroup::Cgroups;
+use shared::conf::corosync::{RenderOptions, render_corosync_conf};
 use shared::ids::{NodeName, RequestId, ServiceName};
 use shared::socket::{Ask, PutConf, Reply};
 use shared::status::{Answer, ClusterStatus, Command as Verb, Outcome, Phase, Request, ServiceStatus};
@@ -22,29 +25,6 @@ const SOCKET: &str = "/run/cluster/rgmanager.sk";
 /// Far above what any step takes; a step that reaches it is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const COROSYNC_CONF: &str = "totem {
-  version: 2
-  cluster_name: story
-  transport: knet
-  token: 1000
-}
-nodelist {
-  node {
-    name: alone
-    nodeid: 7
-    ring0_addr: 127.0.0.1
-  }
-}
-quorum {
-  provider: corosync_votequorum
-}
-logging {
-  to_logfile: yes
-  logfile: /run/corosync.log
-  to_syslog: no
-}
-";
-
 fn cluster_conf(version: u32, extra: &str) -> String {
     format!(
         "<?xml version=\"1.0\"?>
@@ -54,6 +34,7 @@ fn cluster_conf(version: u32, extra: &str) -> String {
     <service name=\"web\" recovery=\"restart\">
       <ip address=\"10.99.0.100/24\"/>
       <script name=\"init\" file=\"/run/story/init\"/>
+      <fs name=\"data\" device=\"story\" mountpoint=\"/mnt/data\" fstype=\"tmpfs\"/>
       <ocf name=\"dummy\" type=\"Dummy\" state=\"/run/story/dummy\"><action name=\"monitor\" interval=\"1\"/></ocf>
     </service>{extra}
   </rm>
@@ -71,10 +52,12 @@ fn one_node_starts_keeps_hands_over_and_stops_its_service() {
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", "one_node_starts_keeps_hands_over_and_stops_its_service"])
-        .env(INSIDE, "1")
+        .env(INSIDE, cgroup().map_or_else(|| "1".into(), |path| path.display().to_string()))
         .stdin(Stdio::null())
         .output()
         .expect("unshare(1) is part of every Linux");
+    remove_cgroups();
+    print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(
         output.status.success(),
         "inside its namespaces (root and corosync are needed) the test said:\n{}{}",
@@ -83,12 +66,30 @@ fn one_node_starts_keeps_hands_over_and_stops_its_service() {
     );
 }
 
+/// The cgroup of this run of the test, below the one of the test itself.
+fn cgroup() -> Option<PathBuf> {
+    let root = Cgroups::default_root()?;
+    Some(root.with_file_name(format!("story-{}", std::process::id())))
+}
+
+/// Everything in them has died with the pid namespace.
+fn remove_cgroups() {
+    fn remove(path: &Path) {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+            remove(&entry.path());
+        }
+        let _ = std::fs::remove_dir(path);
+    }
+    cgroup().iter().for_each(|path| remove(path));
+}
+
 fn inside() {
     prepare();
     let mut corosync = start_corosync();
     let daemon = Daemon::start();
     the_service_is_started_as_a_whole();
     a_lost_resource_is_noticed_and_the_service_restarted();
+    what_the_kernel_tells_is_noticed_at_once();
     operators_are_obeyed();
     a_new_configuration_comes_into_force();
     let daemon = a_killed_daemon_takes_its_service_over_again(daemon);
@@ -115,6 +116,30 @@ fn a_lost_resource_is_noticed_and_the_service_restarted() {
     assert!(script_log().iter().any(|verb| verb == "stop"));
 }
 
+/// The checks come every ten seconds; what the kernel tells is acted upon long before.
+fn what_the_kernel_tells_is_noticed_at_once() {
+    let pid = || -> Option<i32> { std::fs::read_to_string("/run/story/pid").ok()?.trim().parse().ok() };
+    let mounted = || std::fs::read_to_string("/proc/self/mounts").unwrap().contains(" /mnt/data tmpfs ");
+    let whole =
+        || has_address() && mounted() && pid().is_some_and(|pid| std::fs::exists(format!("/proc/{pid}")).unwrap());
+    let quick = Duration::from_secs(5);
+    for (what, fault) in [
+        ("the address", &(|| run("ip", &["address", "del", "10.99.0.100/24", "dev", "left"])) as &dyn Fn()),
+        ("the mount", &|| run("umount", &["/mnt/data"])),
+        ("the process", &|| run("kill", &["-9", &pid().unwrap().to_string()])),
+    ] {
+        settled("whole", |status| state(status) == Some(ServiceState::Started) && whole());
+        let restarts = service(&status()).unwrap().restarts;
+        let begun = Instant::now();
+        fault();
+        settled(what, |status| {
+            service(status).is_some_and(|web| web.restarts > restarts && web.state == ServiceState::Started) && whole()
+        });
+        println!("{what} was lost and the service whole again after {} ms", begun.elapsed().as_millis());
+        assert!(begun.elapsed() < quick, "{what} was found by the interval only\n{}", log_text());
+    }
+}
+
 fn operators_are_obeyed() {
     let service = || ServiceName::parse("web");
     let outcome = request("1", Verb::Disable { service: service() });
@@ -131,16 +156,24 @@ fn operators_are_obeyed() {
     let nobody = Verb::Disable { service: ServiceName::parse("nobody") };
     let request = Request { id: RequestId::from("3"), command: nobody, origin: "test".into() };
     let reply = ask(&Ask::Request { request });
-    assert!(matches!(&reply, Reply::Answer { answer: Answer::Refused(why) } if why.code == ResultCode::NoService), "{reply:?}");
+    assert!(
+        matches!(&reply, Reply::Answer { answer: Answer::Refused(why) } if why.code == ResultCode::NoService),
+        "{reply:?}"
+    );
 }
 
 fn a_new_configuration_comes_into_force() {
     let put = |text: String| ask(&Ask::PutConf { text, origin: "test".into() });
-    assert!(matches!(put("<cluster".into()), Reply::PutConf { result: PutConf::Refused { findings } } if !findings.is_empty()));
+    assert!(
+        matches!(put("<cluster".into()), Reply::PutConf { result: PutConf::Refused { findings } } if !findings.is_empty())
+    );
     let second = "\n    <service name=\"second\"><ocf name=\"d2\" type=\"Dummy\" state=\"/run/story/d2\"/></service>";
     let text = cluster_conf(2, second);
     let reply = put(text.clone());
-    assert!(matches!(&reply, Reply::PutConf { result: PutConf::Accepted { version, .. } } if version.0 == 2), "{reply:?}");
+    assert!(
+        matches!(&reply, Reply::PutConf { result: PutConf::Accepted { version, .. } } if version.0 == 2),
+        "{reply:?}"
+    );
     settled("the new service runs", |status| {
         let second = status.service(&ServiceName::parse("second"));
         second.is_some_and(|service| service.state == ServiceState::Started)
@@ -225,7 +258,11 @@ impl Daemon {
 
 fn daemon_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rgmanager"));
-    command.arg("--no-cgroup").stdin(Stdio::null()).stdout(Stdio::null());
+    match std::env::var(INSIDE).unwrap() {
+        none if none == "1" => command.arg("--no-cgroup"),
+        path => command.args(["--cgroup", &path]),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -300,27 +337,40 @@ fn run(program: &str, arguments: &[&str]) {
 }
 
 fn prepare() {
-    for place in ["/dev/shm", "/run", "/var/lib/corosync", "/etc/corosync", "/var/lib", "/mnt"] {
+    for place in
+        ["/dev/shm", "/run", "/var/lib/corosync", "/etc/corosync", "/var/lib", "/var/log", "/usr/local/sbin", "/mnt"]
+    {
         run("mount", &["-t", "tmpfs", "story", place]);
     }
     // /etc stays, cluster.conf must not: a directory of ours over it.
     std::fs::create_dir_all("/mnt/upper").unwrap();
     std::fs::create_dir_all("/mnt/work").unwrap();
     run("mount", &["-t", "overlay", "story", "-o", "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work", "/etc"]);
-    for place in ["/etc/cluster", "/etc/corosync", "/var/lib/corosync", "/run/story", "/run/resource-agents"] {
+    for place in ["/etc/cluster", "/etc/corosync", "/var/lib/corosync", "/var/log/cluster", "/run/story"] {
         std::fs::create_dir_all(place).unwrap();
     }
-    std::fs::write("/etc/corosync/corosync.conf", COROSYNC_CONF).unwrap();
+    let conf = shared::conf::load(&cluster_conf(1, "")).conf.unwrap();
+    let corosync_conf = render_corosync_conf(&conf, &RenderOptions::default());
+    std::fs::write("/etc/corosync/corosync.conf", corosync_conf).unwrap();
+    std::fs::write("/etc/corosync/authkey", [7; 128]).unwrap();
+    std::fs::write("/etc/hosts", "127.0.0.1 localhost alone\n").unwrap();
     std::fs::write("/etc/cluster/cluster.conf", cluster_conf(1, "")).unwrap();
-    let script = "#!/bin/sh\necho $1 >> /run/story/init.log\ncase $1 in\nstart) touch /run/story/running;;\n\
-                  stop) rm -f /run/story/running;;\nstatus) [ -e /run/story/running ] || exit 3;;\nesac\n";
-    std::fs::write("/run/story/init", script).unwrap();
-    std::fs::set_permissions("/run/story/init", std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "#!/bin/sh\necho $1 >> /run/story/init.log\ncase $1 in\nstart) sleep 100000 & echo $! > /run/story/pid;;\n\
+                  stop) kill -9 $(cat /run/story/pid 2>/dev/null) 2>/dev/null; rm -f /run/story/pid;;\n\
+                  status) grep -qs sleep /proc/$(cat /run/story/pid 2>/dev/null)/cmdline || exit 3;;\nesac\nexit 0\n";
+    write_script("/run/story/init", script);
+    // The Filesystem agent wants to load a module for SCSI, whatever is mounted.
+    write_script("/usr/local/sbin/modprobe", "#!/bin/sh\n");
     run("ip", &["link", "set", "lo", "up"]);
     run("ip", &["link", "add", "left", "type", "veth", "peer", "name", "right"]);
     run("ip", &["link", "set", "left", "up"]);
     run("ip", &["link", "set", "right", "up"]);
     run("ip", &["address", "add", "10.99.0.1/24", "dev", "left"]);
+}
+
+fn write_script(path: &str, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Starts corosync in the foreground on the private loopback. The daemon itself waits until it answers.

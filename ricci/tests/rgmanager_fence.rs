@@ -68,7 +68,7 @@ async fn a_method_stops_at_its_first_failing_device_and_tells_what_the_agent_sai
     assert!(!succeeded(&devices, &runs));
     assert_eq!(runs.len(), 1);
     assert_eq!((runs[0].device.as_str(), runs[0].code), ("bmc", Some(1)));
-    assert_eq!(runs[0].output, "login=admin\npasswd=****\nUnable to connect/login");
+    assert_eq!(runs[0].output, "login=admin\npasswd=(secret)\nUnable to connect/login");
     assert_eq!(stage.journal(), "");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use engine::ExitReason;
 use ricci::rgmanager::agents::Places;
-use ricci::rgmanager::cgroup::{self, Cgroups};
+use ricci::rgmanager::cgroup::Cgroups;
 use ricci::rgmanager::driver::{self, Options};
 use ricci::rgmanager::fence::FenceAgents;
 use ricci::rgmanager::files::Paths;
@@ -40,16 +40,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let mut first = std::env::args_os().skip(1);
-    if first.next().is_some_and(|mode| mode == cgroup::RUN_IN_CGROUP) {
-        return become_agent(first);
-    }
     let arguments = Arguments::parse();
     log::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -74,15 +67,19 @@ fn options(arguments: Arguments) -> Options {
     let mut paths = Paths::below(&arguments.root);
     // The kernel's, wherever the rest lies.
     paths.boot_id = Paths::default().boot_id;
-    Options { paths, socket: arguments.socket, cgroups, places: Places::default(), fence_agents: FenceAgents::default() }
+    Options {
+        paths,
+        socket: arguments.socket,
+        cgroups,
+        places: Places::default(),
+        fence_agents: FenceAgents::default(),
+    }
 }
 
 fn open_cgroups(wanted: Option<PathBuf>) -> Option<Cgroups> {
     let root = wanted.or_else(Cgroups::default_root);
-    // As long as the program runs this names it, also after its file was replaced by a newer release.
-    let launcher = PathBuf::from("/proc/self/exe");
     let opened = match root {
-        Some(root) => Cgroups::open(root, launcher).map_err(|error| error.to_string()),
+        Some(root) => Cgroups::open(root).map_err(|error| error.to_string()),
         None => Err("no cgroup v2 is mounted".to_owned()),
     };
     opened
@@ -114,11 +111,4 @@ fn tell_end(reason: ExitReason) -> ExitCode {
             ExitCode::from(EXIT_CONF_UNUSABLE)
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "this process is not the daemon; its stderr is the output of a run")]
-fn become_agent(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    let (code, text) = cgroup::run_in_cgroup(arguments);
-    eprintln!("{text}");
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

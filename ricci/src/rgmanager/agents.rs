@@ -228,8 +228,9 @@ impl Inner {
     /// Puts the run into the cgroup of its service.
     fn place(&self, spec: &RunSpec, path: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
         let Some(cgroups) = &self.cgroups else { return (path, arguments) };
-        // systemd keeps its units in cgroups of their own.
-        if matches!(spec.runner, Runner::Systemd { .. }) {
+        // systemd keeps its units in cgroups of their own, and the shell on the way loses names that it cannot spell.
+        let spellable = |name: &String| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        if matches!(spec.runner, Runner::Systemd { .. }) || !spec.parameters.keys().all(spellable) {
             return (path, arguments);
         }
         let stays = spec.operation == Operation::Start;

@@ -2,19 +2,18 @@
 //! and one for all other runs of its agents.
 //!
 //! Used by `agents` to place a run and by `notice` to see the death of a process. A process must enter its cgroup
-//! before it forks; that needs a step between fork and exec, which is the hidden mode `rgmanager run-in-cgroup` of
-//! the daemon's own program. Without a writable cgroup v2 everything runs where the daemon runs, and the status
-//! says so.
+//! before it forks, which needs a step between fork and exec: a shell of one line, because it starts in half a
+//! millisecond, where the daemon's own program with its libraries takes three. Without a writable cgroup v2
+//! everything runs where the daemon runs, and the log says so.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use shared::ids::{ResourceName, ServiceName};
 
-/// The hidden first argument.
-pub const RUN_IN_CGROUP: &str = "run-in-cgroup";
+/// `$0` is the cgroup. Not entering it costs the notice of a death, not the service: the program runs all the same.
+const ENTER: &str = "echo 0 > \"$0/cgroup.procs\"; exec \"$@\"";
 
 /// The cgroup for the runs of one service that leave nothing behind: checks and stops. Kept apart, so that the
 /// resource's own cgroup is empty exactly when nothing of the resource lives.
@@ -23,28 +22,30 @@ const RUNS: &str = "runs";
 /// Below which the cgroups of services are made.
 #[derive(Debug, Clone)]
 pub struct Cgroups {
+    /// Where the hierarchy is mounted.
+    mount: PathBuf,
     root: PathBuf,
-    /// The program that has the mode `run-in-cgroup`.
-    launcher: PathBuf,
 }
 
 impl Cgroups {
     /// Takes `root` into use if cgroups can be made there.
-    pub fn open(root: PathBuf, launcher: PathBuf) -> io::Result<Self> {
+    pub fn open(root: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&root)?;
         // Not a cgroup file system: a directory can be made there, but it stays empty.
         if !root.join("cgroup.procs").exists() {
             std::fs::remove_dir(&root)?;
             return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{} is not in cgroup v2", root.display())));
         }
-        Ok(Self { root, launcher })
+        let mount = std::fs::read_to_string("/proc/self/mountinfo")?;
+        Ok(Self { mount: mount_point(&mount).unwrap_or_default(), root })
     }
 
-    /// Where the daemon's services belong unless told otherwise: beside the daemon's own cgroup, not in it, so that
-    /// stopping the daemon's unit kills no service.
+    /// Where services belong unless told otherwise: below the daemon's own cgroup, which its unit delegates. The unit
+    /// kills the daemon alone (`KillMode=process`), so that a restart of it leaves the services alive.
     pub fn default_root() -> Option<PathBuf> {
         let mount = mount_point(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)?;
-        Some(mount.join("cluster.slice"))
+        let own = own_path(&std::fs::read_to_string("/proc/self/cgroup").ok()?)?;
+        Some(mount.join(own).join("cluster-services"))
     }
 
     /// The cgroup of one run, made if it is missing. `stays`: what the run starts is meant to go on living.
@@ -58,6 +59,11 @@ impl Cgroups {
     /// Where the processes of a resource live.
     pub fn of_resource(&self, service: &ServiceName, resource: &ResourceName) -> PathBuf {
         self.of_service(service).join(file_name(resource.as_str()))
+    }
+
+    /// Where systemd keeps the processes of a unit.
+    pub fn of_unit(&self, unit: &str) -> PathBuf {
+        self.mount.join("system.slice").join(unit)
     }
 
     fn of_service(&self, service: &ServiceName) -> PathBuf {
@@ -77,9 +83,9 @@ impl Cgroups {
 
     /// Program and arguments that run `program` in the cgroup at `path`.
     pub fn wrap(&self, path: &Path, program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-        let mut all = vec![RUN_IN_CGROUP.into(), path.into(), "--".into(), program.into_os_string()];
+        let mut all = vec!["-c".into(), ENTER.into(), path.into(), program.into_os_string()];
         all.extend(arguments);
-        (self.launcher.clone(), all)
+        ("/bin/sh".into(), all)
     }
 }
 
@@ -97,29 +103,10 @@ fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
-/// The mode `run-in-cgroup PATH -- PROGRAM ARGUMENT…`: enters the cgroup and becomes the program. Returns only if
-/// that failed, with the exit code an agent would give. Called by `main` before anything else, so that it costs
-/// as little as possible.
-pub fn run_in_cgroup(mut arguments: impl Iterator<Item = OsString>) -> (i32, String) {
-    let (Some(path), Some(_), Some(program)) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return (2, format!("{RUN_IN_CGROUP}: needs a cgroup, -- and a program"));
-    };
-    // Not entering it costs the notice of a death, not the service.
-    if let Err(error) = std::fs::write(Path::new(&path).join("cgroup.procs"), "0") {
-        eprint_line(&format!("cannot enter cgroup {}: {error}", Path::new(&path).display()));
-    }
-    let error = std::process::Command::new(&program).args(arguments).exec();
-    let code = match error.kind() {
-        io::ErrorKind::NotFound => 5,
-        io::ErrorKind::PermissionDenied => 4,
-        _ => 1,
-    };
-    (code, format!("cannot run {}: {error}", Path::new(&program).display()))
-}
-
-#[expect(clippy::print_stderr, reason = "this process is about to become an agent; its stderr is the run's output")]
-fn eprint_line(text: &str) {
-    eprintln!("{text}");
+/// The cgroup of this process in the one hierarchy of version 2, relative; `None` outside of what is visible here.
+fn own_path(cgroup: &str) -> Option<PathBuf> {
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    (!path.split('/').any(|part| part == "..")).then(|| PathBuf::from(path))
 }
 
 #[cfg(test)]
@@ -132,6 +119,17 @@ mod tests {
                          26 1 0:24 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_point(mountinfo), Some("/sys/fs/cgroup/unified".into()));
         assert_eq!(mount_point("25 1 0:23 / /proc rw - proc proc rw"), None);
+    }
+
+    #[test]
+    fn services_go_below_the_daemons_own_cgroup() {
+        assert_eq!(
+            own_path("1:cpu:/x\n0::/system.slice/rgmanager.service\n"),
+            Some("system.slice/rgmanager.service".into())
+        );
+        assert_eq!(own_path("0::/"), Some("".into()));
+        assert_eq!(own_path("0::/../other"), None);
+        assert_eq!(own_path("1:cpu:/x"), None);
     }
 
     #[test]

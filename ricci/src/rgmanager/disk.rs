@@ -24,16 +24,30 @@ const INTENTS_RETRY: Duration = Duration::from_secs(5);
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
-    Stored { version: ConfVersion, digest: ConfDigest, stored: Result<(), String> },
+    Stored {
+        version: ConfVersion,
+        digest: ConfDigest,
+        stored: Result<(), String>,
+    },
     /// `reload_corosync` as it was asked for, and only if there is something to reload.
-    Switched { version: ConfVersion, reload_corosync: bool },
+    Switched {
+        version: ConfVersion,
+        reload_corosync: bool,
+    },
     /// The version is in force and is not the cluster.conf here: it stands in the log only.
-    NotSwitched { version: ConfVersion, why: String },
+    NotSwitched {
+        version: ConfVersion,
+        why: String,
+    },
 }
 
 enum Job {
     Store(ConfText),
-    Switch { conf: ConfText, corosync_conf: String, reload_corosync: bool },
+    Switch {
+        conf: ConfText,
+        corosync_conf: String,
+        reload_corosync: bool,
+    },
     /// Look at the newest intents.
     Intents,
 }
@@ -69,9 +83,11 @@ impl Disk {
 
     /// Keeps the intents, soon.
     pub(super) fn save_intents(&self, content: Vec<u8>) {
-        *lock(&self.intents) = Some(content);
-        // A full queue gets to the newest intents anyway.
-        let _ = self.send(Job::Intents);
+        // Intents that still wait have had their job sent; it takes what is newest then.
+        if lock(&self.intents).replace(content).is_none() {
+            // A full queue gets to the newest intents anyway.
+            let _ = self.send(Job::Intents);
+        }
     }
 
     fn send(&self, job: Job) -> Result<(), String> {
@@ -121,18 +137,16 @@ fn work(files: &Files, queue: &Receiver<Job>, intents: &Mutex<Option<Vec<u8>>>, 
 }
 
 fn store(files: &Files, conf: ConfText) -> Done {
-    let stored = files
-        .store_conf(conf.version, &conf.digest, conf.text.as_bytes())
-        .map_err(|error| shared::chain(&error));
+    let stored =
+        files.store_conf(conf.version, &conf.digest, conf.text.as_bytes()).map_err(|error| shared::chain(&error));
     Done::Stored { version: conf.version, digest: conf.digest, stored }
 }
 
 fn switch(files: &Files, conf: &ConfText, corosync_conf: &str, reload_corosync: bool) -> Done {
     match files.switch_conf(conf.version, &conf.digest, conf.text.as_bytes(), corosync_conf) {
-        Ok(switched) => Done::Switched {
-            version: conf.version,
-            reload_corosync: reload_corosync && switched.corosync_conf_changed,
-        },
+        Ok(switched) => {
+            Done::Switched { version: conf.version, reload_corosync: reload_corosync && switched.corosync_conf_changed }
+        }
         Err(error) => Done::NotSwitched { version: conf.version, why: shared::chain(&error) },
     }
 }

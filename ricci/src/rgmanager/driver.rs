@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Action, ConfText, Engine, Event, ExitReason, FenceId, GroupMember, Incarnation, Intents, LeftReason, Message};
+use engine::{
+    Action, ConfText, Engine, Event, ExitReason, FenceId, GroupMember, Incarnation, Intents, LeftReason, Message,
+};
+use shared::conf::corosync::{RenderOptions, render_corosync_conf};
 use shared::conf::model::{Conf, FenceInstance, FenceMethod};
 use shared::ids::{BootId, NodeId, NodeName};
 use shared::socket::FenceOperation;
@@ -27,6 +30,7 @@ use super::control::{self, ConfInForce, Question};
 use super::disk::{Disk, Done};
 use super::fence::{self, FenceAction, FenceAgents};
 use super::files::{FileError, Files, Paths};
+use super::notice::{self, Notice, Watched};
 use super::plan;
 use super::publish::Feed;
 use super::times::Times;
@@ -97,8 +101,8 @@ pub async fn run(options: Options) -> Result<ExitReason, StartError> {
     let boot = files.boot_id()?;
     let conf = conf_on_disk(&files)?;
     let intents = intents_on_disk(&files)?;
-    let listener = control::bind(&options.socket)
-        .map_err(|source| StartError::Socket { path: options.socket.clone(), source })?;
+    let listener =
+        control::bind(&options.socket).map_err(|source| StartError::Socket { path: options.socket.clone(), source })?;
     let node = local_node().await?;
     if let Err(error) = super::agents::prepare_agent_state() {
         tracing::warn!("the directory for agents' state cannot be made: {error}");
@@ -160,6 +164,7 @@ struct Reports {
     fences: mpsc::Receiver<FenceEnded>,
     disk: mpsc::Receiver<Done>,
     questions: mpsc::Receiver<Question>,
+    notices: mpsc::Receiver<Notice>,
     beside: mpsc::Receiver<Beside>,
     corosync: Option<mpsc::Receiver<corosync::Event>>,
     terminate: Signal,
@@ -188,6 +193,7 @@ enum Woken {
     Fence(FenceEnded),
     Disk(Done),
     Question(Question),
+    Notice(Notice),
     Beside(Beside),
     Timer,
     StatusDue,
@@ -204,6 +210,7 @@ struct Driver {
     disk: Disk,
     feed: Feed,
     waiting: Waiting,
+    watched: Watched,
     times: Times,
     corosync: Option<Handle>,
     /// Messages that corosync has not taken yet, in order.
@@ -237,6 +244,7 @@ impl Driver {
         let (written, disk) = mpsc::channel(REPORTS_MAX);
         let (ask, questions) = mpsc::channel(QUESTIONS_MAX);
         let (done_beside, beside) = mpsc::channel(REPORTS_MAX);
+        let (watched, notices) = notice::start(options.cgroups.clone())?;
         let stop = CancellationToken::new();
         let server = tokio::spawn(control::serve(listener, feed.clone(), ask, stop.clone()));
         let reports = Reports {
@@ -244,6 +252,7 @@ impl Driver {
             fences,
             disk,
             questions,
+            notices,
             beside,
             corosync: None,
             terminate: signal(SignalKind::terminate())?,
@@ -258,6 +267,7 @@ impl Driver {
             options,
             feed,
             waiting: Waiting::default(),
+            watched,
             times: Times::default(),
             corosync: None,
             outbox: VecDeque::new(),
@@ -306,6 +316,7 @@ impl Driver {
             Some(ended) = reports.fences.recv() => Woken::Fence(ended),
             Some(done) = reports.disk.recv() => Woken::Disk(done),
             Some(question) = reports.questions.recv() => Woken::Question(question),
+            Some(notice) = reports.notices.recv() => Woken::Notice(notice),
             Some(result) = reports.beside.recv() => Woken::Beside(result),
             () = at(timer) => Woken::Timer,
             () = at(self.status_due) => Woken::StatusDue,
@@ -328,6 +339,10 @@ impl Driver {
             }
             Woken::Disk(done) => self.take_disk(done),
             Woken::Question(question) => self.take_question(question),
+            Woken::Notice(Notice { service, resource }) => {
+                tracing::debug!("the kernel says that something happened to {resource} of {service}");
+                self.happen(Event::Noticed { service, resource });
+            }
             Woken::Beside(Beside::Joined(joined)) => self.take_joined(joined, reports),
             Woken::Beside(Beside::Votes { ring_seq, votes, votes_expected }) => {
                 self.take_votes(ring_seq, votes, votes_expected);
@@ -550,6 +565,7 @@ impl Driver {
         self.in_force = Some(text.clone());
         let Some(conf) = shared::conf::load(&text.text).conf else { return };
         let conf = Arc::new(conf);
+        self.watched.watch(&conf);
         self.conf = Some(Arc::clone(&conf));
         let (done, places) = (self.beside.clone(), self.options.places.clone());
         self.tasks.spawn(async move {
@@ -561,7 +577,7 @@ impl Driver {
     fn switch_conf(&mut self, conf: ConfText, reload_corosync: bool) {
         self.use_conf(&conf);
         let Some(model) = &self.conf else { return };
-        let corosync_conf = String::new(); let _ = model;
+        let corosync_conf = render_corosync_conf(model, &RenderOptions::default());
         let version = conf.version;
         if let Err(why) = self.disk.switch(conf, corosync_conf, reload_corosync) {
             tracing::error!("configuration {version} is in force but not on this node's disk: {why}");
@@ -697,6 +713,7 @@ impl Driver {
     fn publish(&mut self) {
         self.status_due = None;
         let status = self.engine.status(self.clock.now());
+        self.watched.follow(&status);
         self.feed.publish(status);
     }
 

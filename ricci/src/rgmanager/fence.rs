@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shared::conf::model::FenceInstance;
+use shared::conf::secret::MASK;
+pub use shared::conf::secret::is_secret;
 use shared::status::FenceDeviceRun;
 use tokio_util::sync::CancellationToken;
 
@@ -30,9 +32,6 @@ const WAITING_ARGUMENTS: [&str; 5] = ["delay", "power_timeout", "power_wait", "l
 
 /// What is kept of a device's output: it is sent to all members and shown on pages.
 const OUTPUT_TOLD_BYTES: usize = 4096;
-
-/// Shown in place of a secret.
-const MASK: &str = "****";
 
 /// What the agents are asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,17 +185,6 @@ fn asked_wait(arguments: &[(String, String)]) -> Duration {
     Duration::from_secs(seconds.min(ASKED_WAIT_MAX_S))
 }
 
-/// Whether the value of an argument must never be shown.
-pub fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    // Names of files that hold secrets are no secrets.
-    !name.ends_with("_script")
-        && !name.ends_with("_file")
-        && ["passw", "pwd", "secret", "token", "community", "api_key", "apikey", "privkey", "hexkey", "kg"]
-            .iter()
-            .any(|part| name.contains(part))
-}
-
 /// The text without the secrets among the arguments, also where the agent quoted them.
 fn mask(text: &str, arguments: &[(String, String)]) -> String {
     let mut secrets: Vec<String> = arguments
@@ -270,10 +258,10 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_however_the_agent_spells_them() {
-        let arguments = device(&[("passwd", "it's a \"se=cret\""), ("ip", "10.0.0.1")]).arguments;
-        let text = r#"run -P it's a "se=cret" -a 10.0.0.1; 'it'"'"'s a "se=cret"'; 'it\'s a "se=cret"'; "it's a \"se=cret\""; it%27s%20a%20%22se%3Dcret%22"#;
+        let arguments = device(&[("passwd", "it's a \"s3=cr3t\""), ("ip", "10.0.0.1")]).arguments;
+        let text = r#"run -P it's a "s3=cr3t" -a 10.0.0.1; 'it'"'"'s a "s3=cr3t"'; 'it\'s a "s3=cr3t"'; "it's a \"s3=cr3t\""; it%27s%20a%20%22s3%3Dcr3t%22"#;
         let masked = mask(text, &arguments);
-        assert!(!masked.contains("cret"), "{masked}");
+        assert!(!masked.contains("cr3t"), "{masked}");
         assert!(masked.contains("10.0.0.1"));
     }
 

@@ -169,7 +169,7 @@ impl Files {
     }
 
     /// Makes a version the cluster.conf of this node, with the corosync.conf that follows from it; keeps it among
-    /// the versions and forgets the oldest ones. Says whether corosync.conf is another one now.
+    /// the versions and forgets the oldest ones. Says whether corosync.conf has other settings now.
     pub fn switch_conf(
         &self,
         version: ConfVersion,
@@ -180,18 +180,16 @@ impl Files {
         self.store_conf(version, digest, content)?;
         // corosync.conf first: after a crash between the two, the next switch or start writes the pair again from
         // a cluster.conf that is still the old one, and nothing is lost but the time.
-        let corosync = self.write_if_changed(&self.paths.corosync_conf, corosync_conf.as_bytes(), PUBLIC_MODE)?;
+        let before = read(&self.paths.corosync_conf)?.unwrap_or_default();
+        self.write_if_changed(&self.paths.corosync_conf, corosync_conf.as_bytes(), PUBLIC_MODE)?;
+        let corosync = !settings(&String::from_utf8_lossy(&before)).eq(settings(corosync_conf));
         self.write_if_changed(&self.paths.cluster_conf, content, SECRET_MODE)?;
         self.forget_old_versions(version);
         Ok(Switched { corosync_conf_changed: corosync })
     }
 
-    fn write_if_changed(&self, path: &Path, content: &[u8], mode: u32) -> Result<bool, FileError> {
-        if read(path)?.as_deref() == Some(content) {
-            return Ok(false);
-        }
-        write_atomic(path, content, mode)?;
-        Ok(true)
+    fn write_if_changed(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+        if read(path)?.as_deref() == Some(content) { Ok(()) } else { write_atomic(path, content, mode) }
     }
 
     /// Versions on disk, oldest first.
@@ -260,6 +258,11 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
+/// A corosync.conf without what corosync passes over: comments name the version and differ every time.
+fn settings(corosync_conf: &str) -> impl Iterator<Item = &str> {
+    corosync_conf.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
 fn parse_version_name(name: &str) -> Option<(ConfVersion, ConfDigest)> {
     let (version, digest) = name.strip_suffix(".conf")?.split_once('-')?;
     Some((ConfVersion(version.parse().ok()?), ConfDigest(digest.to_owned())))
@@ -286,7 +289,7 @@ mod tests {
         let first = files.switch_conf(ConfVersion(2), &digest, content, "totem {}\n").unwrap();
         assert!(first.corosync_conf_changed);
         assert_eq!(files.cluster_conf().unwrap().as_deref(), Some(&content[..]));
-        let again = files.switch_conf(ConfVersion(2), &digest, content, "totem {}\n").unwrap();
+        let again = files.switch_conf(ConfVersion(2), &digest, content, "# version 3\ntotem {}\n").unwrap();
         assert!(!again.corosync_conf_changed);
     }
 

@@ -54,7 +54,12 @@ struct Declared {
     interval_ms: u64,
 }
 
-fn declared(resource: &Resource, operation: Operation, depth: u32, advised: Option<&super::times::AgentTimes>) -> Declared {
+fn declared(
+    resource: &Resource,
+    operation: Operation,
+    depth: u32,
+    advised: Option<&super::times::AgentTimes>,
+) -> Declared {
     let table = match operation {
         Operation::Start => DEFAULT_TIMES.start_timeout_ms,
         Operation::Stop => DEFAULT_TIMES.stop_timeout_ms,
