@@ -387,7 +387,11 @@ impl Driver {
                 self.send_outbox();
             }
             Action::RunAgent { id, run } => match plan::plan(id, &run, !self.probed, &self.times) {
-                Ok(spec) => self.runs.start(spec),
+                Ok(spec) => {
+                    let (resource, operation) = (&spec.resource, spec.operation.name());
+                    tracing::debug!("run {} begins: {} {resource} {operation}", id.0, spec.service);
+                    self.runs.start(spec);
+                }
                 Err(RunFinished { id, code, output, .. }) => self.happen(Event::RunFinished { id, code, output }),
             },
             Action::AbortRun { id } => self.runs.abort(id),
