@@ -1,5 +1,6 @@
 //! `clustat` as a program: every option, against a control socket that answers, refuses, hangs or is not there.
 
+#[expect(dead_code, clippy::unwrap_used, reason = "a fixture: each test program uses its own part of it")]
 mod cli_fake;
 
 use std::io::Read;

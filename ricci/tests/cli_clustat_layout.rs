@@ -1,6 +1,7 @@
 //! The layouts of `clustat`, drawn from a status without any daemon: columns, cut names, flags, XML, what waits for
 //! fencing. Scripts of the field cut these columns.
 
+#[expect(dead_code, clippy::unwrap_used, reason = "a fixture: each test program uses its own part of it")]
 mod cli_fake;
 
 use cli_fake::{cluster, node, offline, service, three_nodes};

@@ -1,5 +1,6 @@
 //! `clusvcadm` and `fence_ack_manual` as programs: each letter, the request it makes, the words and the exit code.
 
+#[expect(clippy::unwrap_used, reason = "a fixture may fail like the tests themselves")]
 mod cli_fake;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! `ccs_config_validate` and `rg_test`: a cluster.conf looked at without any daemon.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like the tests themselves")]
 
+#[expect(dead_code, clippy::unwrap_used, reason = "a fixture: each test program uses its own part of it")]
 mod cli_fake;
 
 use std::path::PathBuf;

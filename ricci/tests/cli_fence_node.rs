@@ -1,5 +1,7 @@
 //! `fence_node`: through an rgmanager that answers, and by itself with agents that are small scripts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like the tests themselves")]
 
+#[expect(dead_code, clippy::unwrap_used, reason = "a fixture: each test program uses its own part of it")]
 mod cli_fake;
 
 use std::os::unix::fs::PermissionsExt;

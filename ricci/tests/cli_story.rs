@@ -3,7 +3,9 @@
 //!
 //! The test runs itself again inside namespaces of its own, so that its corosync and files are seen by nobody else and
 //! everything it started ends with its pid namespace. Needs root, corosync and the packaged resource agents.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like the tests themselves")]
 
+#[expect(dead_code, clippy::unwrap_used, reason = "a fixture: each test program uses its own part of it")]
 mod cli_fake;
 
 use std::os::unix::process::CommandExt;
@@ -85,13 +87,17 @@ fn the_commands_tell_the_truth_of_a_real_cluster() {
 
 fn inside() {
     prepare();
-    let _corosync = start_corosync();
+    let mut corosync = start_corosync();
     corosync_alone_tells_the_members();
-    let daemon = start_rgmanager();
+    let mut daemon = start_rgmanager();
     a_node_that_cannot_be_fenced_is_explained();
     an_acknowledgement_by_hand_lets_the_service_start();
     requests_come_back_with_their_results();
     a_hung_daemon_is_named_and_the_members_still_shown(&daemon);
+    for child in [&mut daemon, &mut corosync] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 fn command(program: &str, arguments: &[&str]) -> Ran {

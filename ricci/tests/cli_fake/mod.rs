@@ -1,6 +1,5 @@
 //! A stand-in for rgmanager at the narrow door: a control socket in a temporary directory that answers from a table.
 //! Also runs the commands against it. Shared by the `cli_*` tests; nothing in the product uses it.
-#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
