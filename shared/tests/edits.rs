@@ -1,5 +1,7 @@
 //! Edits as an administrator sees them: what changes in the file, in words, and what is refused.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
 mod samples;
 
 use std::fmt::Write as _;
@@ -69,7 +71,26 @@ fn a_third_node_ends_two_node_mode_and_a_removed_one_brings_it_back() {
             +	<cman expected_votes="1" two_node="1"/>
         "#]],
     );
-    check("byte-order-mark.conf", &[r#"{"edit":"add-node","name":"n2"}"#], &expect![[r#"
+    check(
+        "three-node-nested.conf",
+        &[
+            r#"{"edit":"set-cman","attributes":{"expected_votes":"3"}}"#,
+            r#"{"edit":"add-node","name":"db4","id":9,"votes":2,"altname":"db4-hb"}"#,
+        ],
+        &expect![[r#"
+            -  <cman port="5405" transport="udpu"/>
+            +  <cman port="5405" transport="udpu" expected_votes="5"/>
+            +    </clusternode>
+            +    <clusternode name="db4" nodeid="9" votes="2">
+            +      <altname name="db4-hb"/>
+            = cman: expected votes none → 5
+            = node db4 added
+        "#]],
+    );
+    check(
+        "byte-order-mark.conf",
+        &[r#"{"edit":"add-node","name":"n2"}"#],
+        &expect![[r#"
         -<cluster name="bom" config_version="1"><clusternodes><clusternode name="n1" nodeid="1"/></clusternodes></cluster>
         +<cluster name="bom" config_version="1"><clusternodes><clusternode name="n1" nodeid="1"/>
         +  <clusternode name="n2" nodeid="2"/>
@@ -79,78 +100,130 @@ fn a_third_node_ends_two_node_mode_and_a_removed_one_brings_it_back() {
         = cman: two_node off → on
         = cman: expected votes none → 1
         = node n2 added
-    "#]]);
-    check("windows-line-ends.conf", &[r#"{"edit":"remove-node","name":"w2"}"#], &expect![[r#"
+    "#]],
+    );
+    check(
+        "windows-line-ends.conf",
+        &[r#"{"edit":"remove-node","name":"w2"}"#],
+        &expect![[r#"
         -    <clusternode name="w2" nodeid="2"/>
         +  <cman expected_votes="1" two_node="1"/>
         = cman: two_node off → on
         = cman: expected votes none → 1
         = node w2 removed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_in_use_is_not_removed() {
     for (json, expected) in [
-        (r#"{"edit":"remove-node","name":"node1.example.com"}"#, expect![[r#"
+        (
+            r#"{"edit":"remove-node","name":"node1.example.com"}"#,
+            expect![[r#"
             refused: the node node1.example.com is used by failover domain prefer1; remove it there first
-        "#]]),
-        (r#"{"edit":"remove-fence-device","name":"ilo-node2"}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"remove-fence-device","name":"ilo-node2"}"#,
+            expect![[r#"
             refused: the fence device ilo-node2 is used by node node2.example.com; remove it there first
-        "#]]),
-        (r#"{"edit":"remove-domain","name":"PREFER1"}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"remove-domain","name":"PREFER1"}"#,
+            expect![[r#"
             refused: the failover domain PREFER1 is used by service:web; remove it there first
-        "#]]),
-        (r#"{"edit":"remove-resource","kind":"fs","name":"webdata"}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"remove-resource","kind":"fs","name":"webdata"}"#,
+            expect![[r#"
             refused: the resource fs:webdata is used by service:web; remove it there first
-        "#]]),
+        "#]],
+        ),
     ] {
         check("two-node-apache.conf", &[json], &expected);
     }
-    check("virtual-machines.conf", &[r#"{"edit":"remove-service","name":"vm:guest1"}"#], &expect![[r#"
+    check(
+        "virtual-machines.conf",
+        &[r#"{"edit":"remove-service","name":"vm:guest1"}"#],
+        &expect![[r#"
         refused: the service vm:guest1 is used by vm:guest2; remove it there first
-    "#]]);
-    check("virtual-machines.conf", &[r#"{"edit":"remove-fence-device","name":"scsi"}"#], &expect![[r#"
-        refused: the fence device scsi is used by node kvm1, node kvm2, node kvm3, node kvm1, node kvm2, node kvm3; remove it there first
-    "#]]);
+    "#]],
+    );
+    check(
+        "virtual-machines.conf",
+        &[r#"{"edit":"remove-fence-device","name":"scsi"}"#],
+        &expect![[r#"
+            refused: the fence device scsi is used by node kvm1, node kvm2, node kvm3; remove it there first
+        "#]],
+    );
 }
 
 #[test]
 fn a_name_that_is_taken_or_absent_is_refused() {
     for (json, expected) in [
-        (r#"{"edit":"add-node","name":"node1.example.com"}"#, expect![[r#"
+        (
+            r#"{"edit":"add-node","name":"node1.example.com"}"#,
+            expect![[r#"
             refused: there is already a node node1.example.com
-        "#]]),
-        (r#"{"edit":"add-node","name":"x","id":2}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"add-node","name":"x","id":2}"#,
+            expect![[r#"
             refused: there is already a node with the id 2
-        "#]]),
-        (r#"{"edit":"add-fence-device","name":"ilo-node1","agent":"fence_ilo"}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"add-fence-device","name":"ilo-node1","agent":"fence_ilo"}"#,
+            expect![[r#"
             refused: there is already a fence device ilo-node1
-        "#]]),
-        (r#"{"edit":"add-resource","kind":"ip","attributes":{"address":"192.168.1.100/24"}}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"add-resource","kind":"ip","attributes":{"address":"192.168.1.100/24"}}"#,
+            expect![[r#"
             refused: there is already a resource ip:192.168.1.100/24
-        "#]]),
-        (r#"{"edit":"add-resource","kind":"ip","attributes":{"monitor_link":"1"}}"#, expect![[r#"
-            refused: a resource of type ip needs a address
-        "#]]),
-        (r#"{"edit":"add-service","service":{"name":"web"}}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"add-resource","kind":"ip","attributes":{"monitor_link":"1"}}"#,
+            expect![[r#"
+                refused: a resource of type ip needs the attribute address
+            "#]],
+        ),
+        (
+            r#"{"edit":"add-service","service":{"name":"web"}}"#,
+            expect![[r#"
             refused: there is already a service service:web
-        "#]]),
-        (r#"{"edit":"set-service","name":"service:bew","attributes":{}}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"set-service","name":"service:bew","attributes":{}}"#,
+            expect![[r#"
             refused: there is no service service:bew
-        "#]]),
+        "#]],
+        ),
         (
             r#"{"edit":"set-fence-methods","node":"node1.example.com","methods":[{"name":"m","devices":[{"device":"pdu"}]}]}"#,
             expect![[r#"
                 refused: there is no fence device pdu
             "#]],
         ),
-        (r#"{"edit":"set-totem","attributes":{"a b":"1"}}"#, expect![[r#"
+        (
+            r#"{"edit":"set-totem","attributes":{"a b":"1"}}"#,
+            expect![[r#"
             refused: a b cannot be the name of an attribute or element
-        "#]]),
-        (r#"{"edit":"set-totem","attributes":{"token":"1\u0001"}}"#, expect![[r#"
+        "#]],
+        ),
+        (
+            r#"{"edit":"set-totem","attributes":{"token":"1\u0001"}}"#,
+            expect![[r#"
             refused: the value of token contains a character that a file cannot hold
-        "#]]),
+        "#]],
+        ),
     ] {
         check("two-node-apache.conf", &[json], &expected);
     }
@@ -158,10 +231,14 @@ fn a_name_that_is_taken_or_absent_is_refused() {
 
 #[test]
 fn one_attribute_changes_and_nothing_else() {
-    check("nasty-format.conf", &[r#"{"edit":"set-version","version":43}"#], &expect![[r#"
+    check(
+        "nasty-format.conf",
+        &[r#"{"edit":"set-version","version":43}"#],
+        &expect![[r#"
         -    config_version	=	"0042"
         +    config_version	=	"43"
-    "#]]);
+    "#]],
+    );
     check(
         "two-node-apache.conf",
         &[
@@ -253,7 +330,8 @@ fn fence_methods_are_added_reordered_and_removed() {
         +          <device name="ipmi1" timeout="60"/>
         = node db1: fence methods ipmi, pdu → pdu, ipmi, again
         = node db1: devices of fence method pdu pdu-a, pdu-b, pdu-a, pdu-b → pdu-a, pdu-a, pdu-b
-    "#]].assert_eq(&done("three-node-nested.conf", &[reordered]));
+    "#]]
+    .assert_eq(&done("three-node-nested.conf", &[reordered]));
     let none = Edit::SetFenceMethods { node, methods: Vec::new() };
     expect![[r#"
         -        <method name="ipmi"><device name="ipmi1" action="reboot"/></method>
@@ -264,7 +342,8 @@ fn fence_methods_are_added_reordered_and_removed() {
         -          <device name="pdu-b" port="1" action="on"/>
         -        </method>
         = node db1: fence methods ipmi, pdu → none
-    "#]].assert_eq(&done("three-node-nested.conf", &[none]));
+    "#]]
+    .assert_eq(&done("three-node-nested.conf", &[none]));
 }
 
 #[test]
@@ -313,9 +392,6 @@ fn a_service_is_added_with_its_tree_and_changed_without_touching_the_rest() {
         +          <postgres-8 name="pg" postmaster_options="-D /var/lib/pgsql/data -c listen_addresses=*" config_file="/var/lib/pgsql/data/postgresql.conf" startup_wait="20"/>
         -      <ip ref="10.2.0.50/24" __independent_subtree="1" __max_restarts="3" __restart_expire_time="300"/>
         = service postgres: failover domain db → anywhere
-        = service postgres: resource ip:10.2.0.50/24: nfslock 1 → none
-        = service postgres: resource lvm:vg_data: nfslock 1 → none
-        = service postgres: resource lvm:vg_data / fs:pgdata: nfslock 1 → none
         = service postgres: resource lvm:vg_data / fs:pgdata / postgres-8:pg: startup_wait none → 20
         = service postgres: order of resources changed
     "#]].assert_eq(&done("three-node-nested.conf", &[set]));
@@ -418,7 +494,8 @@ fn a_new_cluster_is_sound_and_readable() {
           </rm>
           <cman expected_votes="1" two_node="1"/>
         </cluster>
-    "#]].assert_eq(&document.print());
+    "#]]
+    .assert_eq(&document.print());
     let loaded = conf::load(&document.print());
     assert!(!loaded.has_errors(), "{:?}", loaded.findings);
     let three = conf::new_document("fresh", &["a1", "a2", "a3"].map(NodeName::from)).unwrap();
@@ -437,7 +514,7 @@ fn a_file_that_cannot_be_read_is_not_edited() {
 #[test]
 fn no_secret_appears_in_any_difference() {
     let text = sample("two-node-apache.conf");
-    let changed = text.replacen("s3cret", "ev3n-better", 1).replace("port_join", "x");
+    let changed = text.replacen("s3cret", "ev3n-better", 1);
     let (old, new) = (conf::load(&text).conf.unwrap(), conf::load(&changed).conf.unwrap());
     let mut told: String = diff(&old, &new).iter().map(|change| format!("{change}\n")).collect();
     for hunk in line_diff(&text, &changed) {

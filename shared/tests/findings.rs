@@ -1,5 +1,7 @@
 //! What is said about configurations: the samples, and one fault at a time in an otherwise sound file.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
 mod samples;
 
 use std::fmt::Write as _;

@@ -1,5 +1,7 @@
 //! Every sample of cluster.conf comes back byte for byte, and means to us what it means to another XML reader.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
 mod samples;
 
 use shared::conf::{Document, ElementId};

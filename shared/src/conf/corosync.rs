@@ -149,4 +149,16 @@ mod tests {
         let text = render_corosync_conf(&one, &RenderOptions::default());
         assert!(!text.contains("ring1_addr") && !text.contains("link_mode"), "{text}");
     }
+
+    #[test]
+    fn times_that_corosync_would_refuse_are_not_written() {
+        let nodes = "<clusternodes><clusternode name=\"x\" nodeid=\"1\"/></clusternodes>";
+        let render = |totem: &str| render_corosync_conf(&conf(&format!("{totem}{nodes}")), &RenderOptions::default());
+        // A fifth of the token, as cman had it, against the 1.2 that corosync wants.
+        let text = render("<totem token=\"10000\" consensus=\"2000\" token_retransmits_before_loss_const=\"20\"/>");
+        assert!(text.contains("consensus: 12000\n"), "{text}");
+        assert!(text.contains("token_retransmits_before_loss_const: 20\n"), "{text}");
+        let text = render("<totem token=\"400\" token_retransmits_before_loss_const=\"20\"/>");
+        assert!(!text.contains("token_retransmits_before_loss_const"), "{text}");
+    }
 }

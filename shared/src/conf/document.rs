@@ -4,6 +4,8 @@
 //! well, holding the text as it is, with findings that say where and why; such a document is never edited.
 //! Meaning (nodes, services) is the duty of `view`.
 
+use std::collections::BTreeMap;
+
 use super::finding::{Finding, Place};
 use super::parse;
 use super::xml::{self, AttributeSpan};
@@ -37,6 +39,8 @@ pub(super) struct Element {
     pub(super) parent: Option<ElementId>,
     pub(super) line: u32,
     pub(super) column: u32,
+    /// Which one it is, from 1, of several siblings that a path would else not tell apart.
+    pub(super) ordinal: Option<usize>,
 }
 
 /// A parsed cluster.conf.
@@ -214,28 +218,43 @@ impl Document {
 
     fn step(&self, id: ElementId) -> String {
         let name = self.name(id);
-        let Some(parent) = self.parent(id) else { return name.to_owned() };
-        let naming = NAMING_ATTRIBUTES.iter().find_map(|key| self.attribute(id, key).map(|value| (*key, value)));
-        if let Some((key, value)) = naming
-            && !value.is_empty()
-        {
-            let same = self.children_named(parent, name).filter(|child| self.attribute(*child, key) == Some(value));
-            if let Some(position) = position_if_many(same, id) {
-                return format!("{name}[@{key}={}][{position}]", quoted(value));
-            }
-            return format!("{name}[@{key}={}]", quoted(value));
+        // There is one root; its name says enough.
+        if self.parent(id).is_none() {
+            return name.to_owned();
         }
-        match position_if_many(self.children_named(parent, name), id) {
-            Some(position) => format!("{name}[{position}]"),
-            None => name.to_owned(),
+        let ordinal = self.element(id).ordinal.map(|ordinal| format!("[{ordinal}]")).unwrap_or_default();
+        match self.naming_attribute(id) {
+            Some((key, value)) => format!("{name}[@{key}={}]{ordinal}", quoted(value)),
+            None => format!("{name}{ordinal}"),
         }
     }
-}
 
-/// The position of `id` among `same`, counted from 1, if there are several.
-fn position_if_many(same: impl Iterator<Item = ElementId>, id: ElementId) -> Option<usize> {
-    let same: Vec<_> = same.collect();
-    if same.len() < 2 { None } else { same.iter().position(|other| *other == id).map(|index| index + 1) }
+    fn naming_attribute(&self, id: ElementId) -> Option<(&'static str, &str)> {
+        let naming = NAMING_ATTRIBUTES.iter().find_map(|key| self.attribute(id, key).map(|value| (*key, value)));
+        naming.filter(|(_, value)| !value.is_empty())
+    }
+
+    /// Gives ordinals to the elements that need one. Done once, so that a path costs no look at the siblings.
+    pub(super) fn number_siblings(&mut self) {
+        type Group<'a> = (Option<ElementId>, &'a str, Option<(&'a str, &'a str)>);
+        // An element counts among all of its name, and among those with the same naming attribute if it has one.
+        let mut counts: BTreeMap<Group<'_>, usize> = BTreeMap::new();
+        let mut numbers: Vec<(Group<'_>, usize)> = Vec::new();
+        for index in 0..self.elements.len() {
+            let id = ElementId(index);
+            let group = (self.parent(id), self.name(id), self.naming_attribute(id));
+            let by_name = (group.0, group.1, None);
+            for counted in [Some(by_name), Some(group).filter(|group| *group != by_name)].into_iter().flatten() {
+                *counts.entry(counted).or_default() += 1;
+            }
+            numbers.push((group, counts[&group]));
+        }
+        let ordinals: Vec<Option<usize>> =
+            numbers.iter().map(|(group, number)| Some(*number).filter(|_| counts[group] > 1)).collect();
+        for (element, ordinal) in self.elements.iter_mut().zip(ordinals) {
+            element.ordinal = ordinal;
+        }
+    }
 }
 
 fn quoted(value: &str) -> String {

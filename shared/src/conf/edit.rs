@@ -32,7 +32,8 @@ pub enum Edit {
     SetVersion {
         version: ConfVersion,
     },
-    /// Also keeps `two_node` and `expected_votes` right: set for the second node, removed for the third (rhcs.md §6.5).
+    /// Also keeps `two_node` and `expected_votes` right: set for the second node, removed for the third (rhcs.md §6.5);
+    /// later `expected_votes` follows if it was the sum of the votes.
     AddNode {
         name: NodeName,
         /// The lowest free one if absent.
@@ -221,7 +222,7 @@ pub enum EditError {
     Exists { what: &'static str, name: String },
     #[error("the {what} {name} is used by {}; remove it there first", users.join(", "))]
     InUse { what: &'static str, name: String, users: Vec<String> },
-    #[error("a {what} needs a {attribute}")]
+    #[error("a {what} needs the attribute {attribute}")]
     AttributeMissing { what: String, attribute: &'static str },
     #[error("{name} cannot be the name of an attribute or element")]
     NameInvalid { name: String },
@@ -500,8 +501,28 @@ impl Editor {
         attributes.extend(votes.map(|votes| ("votes".to_owned(), votes.to_string())));
         let children = altname.filter(|altname| !altname.is_empty()).map(new_altname).into_iter().collect();
         let parent = self.ensure(&["clusternodes"])?;
+        let votes_before = self.votes();
         self.append(parent, &NewElement { name: "clusternode".to_owned(), attributes, children })?;
+        self.adjust_expected_votes(votes_before);
         self.adjust_two_node(nodes.len(), nodes.len() + 1)
+    }
+
+    /// The votes of all nodes together.
+    fn votes(&self) -> u32 {
+        let nodes = self.document.select("/cluster/clusternodes/clusternode");
+        let votes =
+            |node: &ElementId| self.document.attribute(*node, "votes").and_then(|votes| votes.trim().parse().ok());
+        nodes.iter().map(|node| votes(node).unwrap_or(1)).fold(0, u32::saturating_add)
+    }
+
+    /// Where `expected_votes` says how many votes the nodes had, it shall say how many they have.
+    fn adjust_expected_votes(&mut self, votes_before: u32) {
+        let Some(cman) = self.document.select("/cluster/cman").first().copied() else { return };
+        let expected = self.document.attribute(cman, "expected_votes").and_then(|text| text.trim().parse::<u32>().ok());
+        let two_node = self.document.attribute(cman, "two_node").is_some_and(|text| atoi(text) != 0);
+        if expected == Some(votes_before) && !two_node {
+            self.document.set_attribute(cman, "expected_votes", &self.votes().to_string());
+        }
     }
 
     /// Two nodes need `two_node`, any other number must not have it (rhcs.md §6.5).
@@ -567,14 +588,20 @@ impl Editor {
             self.document.remove(membership);
         }
         let before = self.document.select("/cluster/clusternodes/clusternode").len();
+        let votes_before = self.votes();
         self.document.remove(node);
+        self.adjust_expected_votes(votes_before);
         self.adjust_two_node(before, before - 1)
     }
 
     /// Refuses with the names of the elements around the uses: failover domain east, node n1, service:web.
     fn refuse_if_used(&self, what: &'static str, name: &str, uses: &[ElementId]) -> Result<(), EditError> {
-        let mut users: Vec<String> = uses.iter().map(|id| self.user_of(*id)).collect();
-        users.dedup();
+        let mut users: Vec<String> = Vec::new();
+        for user in uses.iter().map(|id| self.user_of(*id)) {
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
         if users.is_empty() { Ok(()) } else { Err(EditError::InUse { what, name: name.to_owned(), users }) }
     }
 

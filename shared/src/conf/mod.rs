@@ -31,6 +31,9 @@ pub use parse::{BYTES_MAX, DEPTH_MAX, ELEMENTS_MAX};
 use crate::ids::ConfDigest;
 use model::Conf;
 
+/// Nobody reads more, and an answer that carries them must not grow without bound.
+const FINDINGS_MAX: usize = 500;
+
 /// A cluster.conf, read and checked.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -66,7 +69,28 @@ pub fn load(text: &str) -> Loaded {
         findings.extend(check::check(&document, &reading));
     }
     findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
+    let findings = limit_findings(findings);
     Loaded { document, conf: reading.conf, findings }
+}
+
+/// Keeps the gravest findings when there are too many to read or to send, and says so.
+fn limit_findings(findings: Vec<Finding>) -> Vec<Finding> {
+    if findings.len() <= FINDINGS_MAX {
+        return findings;
+    }
+    let left_out = findings.len() - FINDINGS_MAX;
+    let mut kept = findings;
+    kept.sort_by_key(|finding| finding.severity);
+    kept.truncate(FINDINGS_MAX);
+    kept.sort_by_key(|finding| (finding.place.line, finding.place.column));
+    kept.push(Finding {
+        rule: "too-many-findings".to_owned(),
+        severity: Severity::Info,
+        place: Place { line: 1, column: 1, path: "/cluster".to_owned() },
+        text: format!("{left_out} more findings are not shown"),
+        hint: "correct these first".to_owned(),
+    });
+    kept
 }
 
 /// The digest by which members compare configurations.

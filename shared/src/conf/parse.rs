@@ -52,6 +52,7 @@ pub(super) fn parse(text: &str) -> (Document, Vec<Finding>) {
         parser.run();
     }
     parser.document.well_formed = parser.findings.is_empty();
+    parser.document.number_siblings();
     (parser.document, parser.findings)
 }
 
@@ -158,6 +159,7 @@ impl<'t> Parser<'t> {
             parent: self.open.last().copied(),
             line: self.line,
             column: self.column,
+            ordinal: None,
         });
         self.push(Child::Element(id));
         if !empty {

@@ -174,6 +174,7 @@ impl Document {
             parent: Some(parent),
             line: 0,
             column: 0,
+            ordinal: None,
         });
         if !empty {
             let line_end = self.line_end();

@@ -12,6 +12,7 @@ use super::model::{
     ActionOverride, Cman, Conf, Domain, FenceDaemon, FenceDevice, FenceInstance, FenceMethod, GlobalResource,
     Isolation, Node, Recovery, Resource, Rm, Service, Totem,
 };
+use crate::agents::kinds::Becomes;
 use crate::agents::mapping::{self, is_true};
 use crate::ids::{ConfVersion, DomainName, NodeId, NodeName, ResourceName, ServiceName};
 
@@ -323,7 +324,7 @@ impl Reader<'_> {
         let resource = Resource {
             name: ResourceName(service.0.clone()),
             kind: "vm".to_owned(),
-            attributes: without_underscores(attributes),
+            attributes: effective("vm", attributes, |name| name == "name"),
             isolation: Isolation::default(),
             actions: self.read_actions(element),
             children: Vec::new(),
@@ -352,14 +353,15 @@ impl Reader<'_> {
         names: &mut Vec<String>,
     ) -> Option<Resource> {
         let kind = self.document.name(element);
-        let mut attributes = self.own_or_defined(element)?;
+        let given = self.own_or_defined(element)?;
+        let mut attributes = given.clone();
         inherit(kind, &mut attributes, above);
         let primary = mapping::primary_value(kind, |key| attributes.get(key).map(String::as_str))?;
         let name = unique_name(format!("{kind}:{primary}"), names);
         let mut resource = Resource {
             name: ResourceName(name),
             kind: kind.to_owned(),
-            attributes: without_underscores(&attributes),
+            attributes: effective(kind, &attributes, |name| given.contains_key(name)),
             isolation: read_isolation(&attributes),
             actions: self.read_actions(element),
             children: Vec::new(),
@@ -479,8 +481,20 @@ fn read_isolation(attributes: &BTreeMap<String, String>) -> Isolation {
     }
 }
 
-fn without_underscores(attributes: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let kept = attributes.iter().filter(|(name, _)| !name.starts_with("__") && *name != "ref");
+/// The attributes of the resource itself: without `__` ones, and of those that nothing uses today only the ones to keep.
+/// Else a change of the service (its name, its domain) would look like a change of its resources and restart them.
+fn effective(
+    kind: &str,
+    attributes: &BTreeMap<String, String>,
+    keep: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    let unused = |name: &str| {
+        let attribute = mapping::kind(kind).and_then(|kind| kind.attribute(name));
+        attribute.is_some_and(|attribute| matches!(attribute.becomes, Becomes::Known | Becomes::Ignored(_)))
+    };
+    let kept = attributes
+        .iter()
+        .filter(|(name, _)| !name.starts_with("__") && *name != "ref" && (!unused(name) || keep(name)));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
