@@ -9,7 +9,7 @@ pub mod requests;
 
 use std::sync::Arc;
 
-use shared::conf::finding::Finding;
+use shared::conf::finding::{Finding, Severity};
 
 use crate::ids::{ClusterId, UserId};
 use crate::repo::audit::NewAudit;
@@ -163,6 +163,11 @@ impl FieldError {
     pub fn new(field: impl Into<String>, text: impl Into<String>) -> Self {
         Self { field: field.into(), text: text.into() }
     }
+}
+
+/// The findings that refuse a version; the others do not explain why nothing was written.
+pub fn errors_of(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.severity == Severity::Error)
 }
 
 impl AppError {

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
-use crate::app::AppError;
+use crate::app::{AppError, errors_of};
 use crate::repo::RepoError;
 use crate::ricci_client::RicciError;
 use crate::views::error::ErrorPage;
@@ -72,7 +72,7 @@ pub(super) fn tell(error: &AppError) -> Told {
         AppError::Findings(findings) => told(
             StatusCode::UNPROCESSABLE_ENTITY,
             "Not done: the configuration would not be valid",
-            findings.iter().map(|f| format!("{} — {}", f.text, f.hint)).collect::<Vec<_>>().join("\n"),
+            errors_of(findings).map(|f| format!("{} — {}", f.text, f.hint)).collect::<Vec<_>>().join("\n"),
             "Nothing was written. Go back, correct it and send it again.",
         ),
         AppError::Conflict(_) => told(StatusCode::CONFLICT, "Not done", text, "Reload the page to see the present state."),

@@ -239,6 +239,15 @@ pub(super) async fn properties(
     }
 }
 
+/// The use of a fence device that a form describes.
+fn sent_instance(fields: &Fields) -> Result<InstanceSpec, AppError> {
+    let device = fields.text("device").to_owned();
+    if device.is_empty() {
+        return Err(AppError::field("device", "choose a fence device"));
+    }
+    Ok(InstanceSpec { device, attributes: new_attributes(fields) })
+}
+
 /// The methods of a node after what a form asks for.
 fn edited_methods(document: &Document, node: &NodeName, fields: &Fields) -> Result<(Vec<MethodSpec>, String), AppError> {
     let found = MethodSpec::read(document, node);
@@ -252,7 +261,7 @@ fn edited_methods(document: &Document, node: &NodeName, fields: &Fields) -> Resu
             if name.is_empty() || methods.iter().any(|method| method.name == name) {
                 return Err(AppError::field("method-name", "give the method a name that the node does not have yet"));
             }
-            methods.push(MethodSpec { name: name.to_owned(), devices: Vec::new() });
+            methods.push(MethodSpec { name: name.to_owned(), devices: vec![sent_instance(fields)?] });
             format!("fence method {name} added to {node}")
         }
         "remove-method" if place < methods.len() => {
@@ -269,12 +278,9 @@ fn edited_methods(document: &Document, node: &NodeName, fields: &Fields) -> Resu
         }
         "add-instance" => {
             let method = methods.get_mut(place).ok_or_else(gone)?;
-            let device = fields.text("device").to_owned();
-            if device.is_empty() {
-                return Err(AppError::field("device", "choose a fence device"));
-            }
-            let message = format!("fence device {device} added to method {} of {node}", method.name);
-            method.devices.push(InstanceSpec { device, attributes: new_attributes(fields) });
+            let instance = sent_instance(fields)?;
+            let message = format!("fence device {} added to method {} of {node}", instance.device, method.name);
+            method.devices.push(instance);
             message
         }
         "remove-instance" => {

@@ -32,6 +32,12 @@ pub(super) async fn overview(State(app): State<App>, who: Who, Path(cluster): Pa
         matrix: MatrixPanel::new(&cluster.name, &snapshot, conf.as_ref(), &who),
         requests: requests_panel(&app, &cluster).await?,
         events: events_panel(&app, &cluster, &EventFilter::default()).await?,
+        unprotected: conf
+            .iter()
+            .flat_map(|conf| &conf.nodes)
+            .filter(|node| node.methods.is_empty())
+            .map(|node| node.name.to_string())
+            .collect(),
         tasks: tasks
             .iter()
             .filter(|task| task.cluster_id == Some(cluster.id))

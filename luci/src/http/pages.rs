@@ -5,7 +5,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use shared::conf::model::Conf;
 
 use super::error::{PageError, encode};
-use crate::app::{App, AppError, Who};
+use crate::app::{App, AppError, Who, errors_of};
 use crate::repo::clusters::Cluster;
 use crate::repo::requests::{RequestState, StoredRequest};
 use crate::views::manage::FormErrors;
@@ -104,7 +104,9 @@ pub(super) fn form_errors(error: AppError) -> Result<FormErrors, PageError> {
             Ok(FormErrors(fields.into_iter().map(|field| (field.field, field.text)).collect()))
         }
         AppError::Findings(findings) => Ok(FormErrors(
-            findings.into_iter().map(|finding| ("form".to_owned(), format!("{}. {}", finding.text, finding.hint))).collect(),
+            errors_of(&findings)
+                .map(|finding| ("form".to_owned(), format!("{}: {}. {}", finding.place.path, finding.text, finding.hint)))
+                .collect(),
         )),
         AppError::Conflict(text) => Ok(FormErrors(vec![("form".to_owned(), text)])),
         other => Err(other.into()),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use shared::api::PairRequest;
 use shared::ids::NodeName;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, errors_of};
 use crate::clock;
 use crate::ids::{ClusterId, NodeRow};
 use crate::repo::RepoError;
@@ -224,7 +224,7 @@ fn step_error(error: &AppError) -> String {
     match error {
         AppError::Repo(_) | AppError::Internal(_) => "luci itself failed; its log says more".into(),
         AppError::Findings(findings) => {
-            findings.iter().map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("; ")
+            errors_of(findings).map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("; ")
         }
         other => other.to_string(),
     }

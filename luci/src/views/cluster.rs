@@ -484,7 +484,9 @@ pub struct OverviewPage {
     pub matrix: MatrixPanel,
     pub requests: RequestsPanel,
     pub events: EventsPanel,
-    /// A task of this cluster that is open.
+    /// Nodes without a fence method.
+    pub unprotected: Vec<String>,
+    /// Tasks of this cluster that are open.
     pub tasks: Vec<super::tasks::TaskLine>,
 }
 
