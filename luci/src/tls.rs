@@ -121,13 +121,8 @@ fn alternative_names(host_name: &str) -> Result<Vec<SanType>, TlsError> {
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), TlsError> {
     let fail = |source| TlsError::File { path: path.to_owned(), source };
     let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .map_err(fail)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary).map_err(fail)?;
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     io::Write::write_all(&mut file, text.as_bytes()).map_err(fail)?;
     file.sync_all().map_err(fail)?;

@@ -121,7 +121,13 @@ impl App {
     }
 
     /// Sets the first administrator's password by the one-time link, and logs in.
-    pub async fn set_up(&self, token: &str, name: &str, password: String, address: &str) -> Result<NewSession, AppError> {
+    pub async fn set_up(
+        &self,
+        token: &str,
+        name: &str,
+        password: String,
+        address: &str,
+    ) -> Result<NewSession, AppError> {
         check_user_name(name)?;
         check_password(&password)?;
         let hash = hash_password(password).await?;

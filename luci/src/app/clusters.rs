@@ -86,7 +86,8 @@ impl App {
             rows.push((self.add_entry(Some(cluster), &entry.node).await?, entry.secret));
         }
         let nodes: Vec<NodeRow> = rows.iter().map(|(row, _)| *row).collect();
-        let plan = Plan { kind: TaskKind::CreateCluster, cluster: Some(cluster), input: Input::CreateCluster { nodes } };
+        let plan =
+            Plan { kind: TaskKind::CreateCluster, cluster: Some(cluster), input: Input::CreateCluster { nodes } };
         self.watchers.start(cluster).await?;
         let task = self.begin(who, plan, rows).await?;
         let list = names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
@@ -147,12 +148,7 @@ impl App {
     }
 
     /// Tries the failed steps again, with new passwords where they were given.
-    pub async fn retry_task(
-        &self,
-        who: &Who,
-        task: &str,
-        secrets: Vec<(NodeRow, PairSecret)>,
-    ) -> Result<(), AppError> {
+    pub async fn retry_task(&self, who: &Who, task: &str, secrets: Vec<(NodeRow, PairSecret)>) -> Result<(), AppError> {
         who.require(Role::Administrator)?;
         for (node, secret) in secrets {
             self.secrets.put(task, node, secret);

@@ -154,8 +154,8 @@ impl App {
     /// Whether nothing can be asked of the node, and the cluster does not have it as a member either.
     pub fn is_out_of_reach(&self, cluster: &Cluster, node: &Node) -> bool {
         let Some(snapshot) = self.watchers.snapshot(cluster.id) else { return node.paired_at.is_none() };
-        let silent = node.paired_at.is_none()
-            || snapshot.nodes.get(&node.name).is_some_and(|seen| seen.silent_since.is_some());
+        let silent =
+            node.paired_at.is_none() || snapshot.nodes.get(&node.name).is_some_and(|seen| seen.silent_since.is_some());
         let member = snapshot
             .live()
             .and_then(|status| status.node(&node.name))

@@ -132,8 +132,7 @@ impl App {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        let not_found =
-                            error.problem().is_some_and(|p| p.code == shared::api::ProblemCode::NotFound);
+                        let not_found = error.problem().is_some_and(|p| p.code == shared::api::ProblemCode::NotFound);
                         unknown += usize::from(not_found);
                     }
                 }
@@ -162,7 +161,9 @@ impl App {
                 let ricci = self.clients.paired(node).ok()?;
                 let rank = match &snapshot {
                     Some(snapshot) if matches!(&snapshot.link, Link::Live { from } if *from == node.name) => 0,
-                    Some(snapshot) if snapshot.nodes.get(&node.name).is_some_and(|seen| seen.silent_since.is_some()) => {
+                    Some(snapshot)
+                        if snapshot.nodes.get(&node.name).is_some_and(|seen| seen.silent_since.is_some()) =>
+                    {
                         2
                     }
                     _ => 1,

@@ -105,11 +105,7 @@ async fn clusters(State(app): State<App>, who: Result<Who, PageError>) -> Answer
     Ok(Json(app.repo.clusters().await?.iter().map(|cluster| body(&app, cluster, false)).collect()))
 }
 
-async fn cluster(
-    State(app): State<App>,
-    who: Result<Who, PageError>,
-    Path(name): Path<String>,
-) -> Answer<ClusterBody> {
+async fn cluster(State(app): State<App>, who: Result<Who, PageError>, Path(name): Path<String>) -> Answer<ClusterBody> {
     who?;
     Ok(Json(body(&app, &app.cluster(&name).await?, true)))
 }

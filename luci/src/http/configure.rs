@@ -216,11 +216,7 @@ async fn version_page(
     })
 }
 
-pub(super) async fn version(
-    State(app): State<App>,
-    who: Who,
-    Path((cluster, version)): Path<(String, u64)>,
-) -> Page {
+pub(super) async fn version(State(app): State<App>, who: Who, Path((cluster, version)): Path<(String, u64)>) -> Page {
     let cluster = app.cluster(&cluster).await?;
     let to = stored(&app, &cluster, version).await?;
     draw(&version_page(&app, who, &cluster, None, to).await?)
@@ -273,11 +269,7 @@ pub(super) async fn text_form(State(app): State<App>, who: Who, Path(cluster): P
     })
 }
 
-pub(super) async fn text(
-    State(app): State<App>,
-    Path(cluster): Path<String>,
-    Posted { who, fields }: Posted,
-) -> Page {
+pub(super) async fn text(State(app): State<App>, Path(cluster): Path<String>, Posted { who, fields }: Posted) -> Page {
     who.require(Role::Administrator)?;
     let cluster = app.cluster(&cluster).await?;
     let base = fields.base()?;
@@ -295,8 +287,16 @@ pub(super) async fn text(
             };
             let errors = if findings.is_empty() { form_errors(error)? } else { FormErrors::default() };
             let (shell, head) = frame(&app, who, &cluster, "configure").await?;
-            let page =
-                TextPage { shell, head, cluster: cluster.name, text: edited, message, findings, base: base.to_string(), errors };
+            let page = TextPage {
+                shell,
+                head,
+                cluster: cluster.name,
+                text: edited,
+                message,
+                findings,
+                base: base.to_string(),
+                errors,
+            };
             Ok(draw_refused(&page)?.into_response())
         }
     }

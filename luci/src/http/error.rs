@@ -66,20 +66,28 @@ pub(super) fn tell(error: &AppError) -> Told {
             format!("Here {text}."),
             "It may have been removed or renamed; the list shows what there is.",
         ),
-        AppError::Invalid { .. } => {
-            told(StatusCode::UNPROCESSABLE_ENTITY, "Not done: please correct", text, "Go back, correct it and send it again.")
-        }
+        AppError::Invalid { .. } => told(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Not done: please correct",
+            text,
+            "Go back, correct it and send it again.",
+        ),
         AppError::Findings(findings) => told(
             StatusCode::UNPROCESSABLE_ENTITY,
             "Not done: the configuration would not be valid",
             errors_of(findings).map(|f| format!("{} — {}", f.text, f.hint)).collect::<Vec<_>>().join("\n"),
             "Nothing was written. Go back, correct it and send it again.",
         ),
-        AppError::Conflict(_) => told(StatusCode::CONFLICT, "Not done", text, "Reload the page to see the present state."),
-        AppError::TooMany(_) => told(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text, "Wait, then try again."),
-        AppError::Unreachable(_) => {
-            told(StatusCode::GATEWAY_TIMEOUT, "No answer", text, "Look at the Nodes page: it shows which node has not answered since when.")
+        AppError::Conflict(_) => {
+            told(StatusCode::CONFLICT, "Not done", text, "Reload the page to see the present state.")
         }
+        AppError::TooMany(_) => told(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text, "Wait, then try again."),
+        AppError::Unreachable(_) => told(
+            StatusCode::GATEWAY_TIMEOUT,
+            "No answer",
+            text,
+            "Look at the Nodes page: it shows which node has not answered since when.",
+        ),
         AppError::Ricci(RicciError::Problem { .. }) => {
             told(StatusCode::CONFLICT, "The node refused", text, "Nothing else was changed.")
         }
@@ -92,9 +100,12 @@ pub(super) fn tell(error: &AppError) -> Told {
         AppError::Ricci(RicciError::NotPaired { .. } | RicciError::OtherCertificate { .. }) => {
             told(StatusCode::CONFLICT, "The node is not trusted", text, "Pair the node on its page.")
         }
-        AppError::Ricci(RicciError::Strange { .. }) => {
-            told(StatusCode::BAD_GATEWAY, "The node answered wrongly", text, "Its ricci may be of another release; the log of luci says more.")
-        }
+        AppError::Ricci(RicciError::Strange { .. }) => told(
+            StatusCode::BAD_GATEWAY,
+            "The node answered wrongly",
+            text,
+            "Its ricci may be of another release; the log of luci says more.",
+        ),
         AppError::Ricci(RicciError::Tls(_)) | AppError::Repo(_) | AppError::Internal(_) => internal(error),
     }
 }
@@ -128,9 +139,12 @@ impl IntoResponse for PageError {
             Self::Unreadable => {
                 told(StatusCode::BAD_REQUEST, "This form cannot be read", "Nothing was done.", "Open the page again.")
             }
-            Self::NoSuchPage => {
-                told(StatusCode::NOT_FOUND, "No such page", "There is nothing at this address.", "Start from the list of clusters.")
-            }
+            Self::NoSuchPage => told(
+                StatusCode::NOT_FOUND,
+                "No such page",
+                "There is nothing at this address.",
+                "Start from the list of clusters.",
+            ),
             Self::App(error) => tell(error),
             Self::Draw(error) => internal(error),
         };

@@ -124,7 +124,9 @@ pub(super) async fn create(
         app.edit_conf(&who, &row, fields.base()?, &format!("fence device {name} added"), |_| Ok(vec![edit])).await
     };
     match result.await {
-        Ok(done) => changed(&app, &who, &at(&row, "/fence-devices"), &format!("Fence device {name} added"), &done).await,
+        Ok(done) => {
+            changed(&app, &who, &at(&row, "/fence-devices"), &format!("Fence device {name} added"), &done).await
+        }
         Err(error) => {
             let errors = form_errors(error)?;
             let known = known(&app, &cluster).await?;
@@ -140,7 +142,13 @@ fn device<'k>(known: &'k Known, name: &str) -> Result<(&'k str, Attributes), App
     Ok((&found.agent, found.attributes.iter().cloned().collect()))
 }
 
-pub(super) async fn device_form(app: &App, who: Who, cluster: &str, name: &str, errors: FormErrors) -> Result<FenceDevicePage, PageError> {
+pub(super) async fn device_form(
+    app: &App,
+    who: Who,
+    cluster: &str,
+    name: &str,
+    errors: FormErrors,
+) -> Result<FenceDevicePage, PageError> {
     let known = known(app, cluster).await?;
     let (agent, attributes) = device(&known, name)?;
     let agent = agent.to_owned();
@@ -200,7 +208,8 @@ fn domain_users(conf: &Conf, domain: &DomainName) -> Vec<String> {
 }
 
 fn domain_line(domain: &Domain, conf: &Conf) -> DomainLine {
-    let flags = [(domain.ordered, "Prioritized"), (domain.restricted, "Restricted"), (domain.nofailback, "No Failback")];
+    let flags =
+        [(domain.ordered, "Prioritized"), (domain.restricted, "Restricted"), (domain.nofailback, "No Failback")];
     let mut nodes = domain.nodes.clone();
     nodes.sort_by_key(|(_, priority)| *priority);
     DomainLine {
@@ -321,16 +330,15 @@ fn stored_domain(known: &Known, name: &str) -> Result<DomainSpec, AppError> {
         restricted: domain.restricted,
         nofailback: domain.nofailback,
         nodes: nodes
-            .map(|(name, priority)| DomainNodeSpec { name: name.clone(), priority: domain.ordered.then_some(*priority) })
+            .map(|(name, priority)| DomainNodeSpec {
+                name: name.clone(),
+                priority: domain.ordered.then_some(*priority),
+            })
             .collect(),
     })
 }
 
-pub(super) async fn domain(
-    State(app): State<App>,
-    who: Who,
-    Path((cluster, name)): Path<(String, String)>,
-) -> Page {
+pub(super) async fn domain(State(app): State<App>, who: Who, Path((cluster, name)): Path<(String, String)>) -> Page {
     let known = known(&app, &cluster).await?;
     let domain = stored_domain(&known, &name)?;
     draw(&domain_page(&app, who, known, Some(&name), &domain, FormErrors::default()).await?)

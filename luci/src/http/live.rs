@@ -174,6 +174,5 @@ where
             tokio::time::sleep(SETTLE).await;
         }
     });
-    Sse::new(tokio_stream::wrappers::ReceiverStream::new(receiver))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    Sse::new(tokio_stream::wrappers::ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }

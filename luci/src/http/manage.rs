@@ -57,7 +57,12 @@ fn sent_rows(fields: &Fields) -> Vec<NodeRowForm> {
     (0..fields.rows("node"))
         .map(|row| {
             let field = |name: &str| fields.text(&format!("node-{row}-{name}")).to_owned();
-            NodeRowForm { name: field("name"), host: field("host"), port: field("port"), token: field("with") == "token" }
+            NodeRowForm {
+                name: field("name"),
+                host: field("host"),
+                port: field("port"),
+                token: field("with") == "token",
+            }
         })
         .collect()
 }
@@ -144,7 +149,8 @@ pub(super) async fn remove(
     }
     let cluster = app.cluster(&cluster).await?;
     app.remove_cluster(&who, &cluster).await?;
-    go(&app, &who, "/clusters", "ok", format!("{} was removed from luci; the cluster itself runs on", cluster.name)).await
+    go(&app, &who, "/clusters", "ok", format!("{} was removed from luci; the cluster itself runs on", cluster.name))
+        .await
 }
 
 /// The panel of one task.
@@ -186,11 +192,7 @@ pub(super) async fn confirm_task(State(app): State<App>, Path(id): Path<String>,
     Ok(Redirect::to(&format!("/tasks/{id}")).into_response())
 }
 
-pub(super) async fn retry_task(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Posted { who, fields }: Posted,
-) -> Page {
+pub(super) async fn retry_task(State(app): State<App>, Path(id): Path<String>, Posted { who, fields }: Posted) -> Page {
     let secrets = fields
         .prefixed("row-")
         .into_iter()
@@ -202,5 +204,6 @@ pub(super) async fn retry_task(
 
 pub(super) async fn give_up_task(State(app): State<App>, Path(id): Path<String>, Posted { who, .. }: Posted) -> Page {
     app.give_up_task(&who, &id).await?;
-    go(&app, &who, "/clusters", "warn", "The task was given up. What it had already done on nodes stays as it is.").await
+    go(&app, &who, "/clusters", "warn", "The task was given up. What it had already done on nodes stays as it is.")
+        .await
 }

@@ -2,8 +2,8 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
-use shared::conf::edit::{AttributeChanges, Edit, InstanceSpec, MethodSpec};
 use shared::conf::Document;
+use shared::conf::edit::{AttributeChanges, Edit, InstanceSpec, MethodSpec};
 use shared::ids::NodeName;
 use shared::status::Command;
 
@@ -93,11 +93,7 @@ async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormE
     })
 }
 
-pub(super) async fn node(
-    State(app): State<App>,
-    who: Who,
-    Path((cluster, node)): Path<(String, String)>,
-) -> Page {
+pub(super) async fn node(State(app): State<App>, who: Who, Path((cluster, node)): Path<(String, String)>) -> Page {
     draw(&node_page(&app, who, &cluster, &node, FormErrors::default()).await?)
 }
 
@@ -249,7 +245,11 @@ fn sent_instance(fields: &Fields) -> Result<InstanceSpec, AppError> {
 }
 
 /// The methods of a node after what a form asks for.
-fn edited_methods(document: &Document, node: &NodeName, fields: &Fields) -> Result<(Vec<MethodSpec>, String), AppError> {
+fn edited_methods(
+    document: &Document,
+    node: &NodeName,
+    fields: &Fields,
+) -> Result<(Vec<MethodSpec>, String), AppError> {
     let found = MethodSpec::read(document, node);
     let mut methods =
         found.ok_or_else(|| AppError::NoSuch { what: "node in the configuration", name: node.to_string() })?;
@@ -322,7 +322,13 @@ pub(super) async fn edit_methods(
     }
 }
 
-async fn add_page(app: &App, who: Who, cluster: &Cluster, row: NodeRowForm, errors: FormErrors) -> Result<NodeFormPage, PageError> {
+async fn add_page(
+    app: &App,
+    who: Who,
+    cluster: &Cluster,
+    row: NodeRowForm,
+    errors: FormErrors,
+) -> Result<NodeFormPage, PageError> {
     Ok(NodeFormPage {
         shell: shell(app, who, "Add a node", "nodes").await?,
         heading: format!("Add a node to {}", cluster.name),
@@ -369,14 +375,21 @@ pub(super) async fn add(State(app): State<App>, Path(cluster): Path<String>, Pos
     }
 }
 
-async fn pair_page(app: &App, who: Who, cluster: &Cluster, row: NodeRowForm, errors: FormErrors) -> Result<NodeFormPage, PageError> {
+async fn pair_page(
+    app: &App,
+    who: Who,
+    cluster: &Cluster,
+    row: NodeRowForm,
+    errors: FormErrors,
+) -> Result<NodeFormPage, PageError> {
     let back = node_address(cluster, &row.name);
     Ok(NodeFormPage {
         shell: shell(app, who, "Pair a node", "nodes").await?,
         heading: format!("Pair {} with luci", row.name),
-        intro: "luci looks at the certificate of the node's ricci and shows its fingerprint; once you have confirmed it, \
+        intro:
+            "luci looks at the certificate of the node's ricci and shows its fingerprint; once you have confirmed it, \
                 both sides trust exactly each other's certificate."
-            .into(),
+                .into(),
         action: format!("{back}/pair"),
         button: "Connect".into(),
         back,
@@ -386,11 +399,7 @@ async fn pair_page(app: &App, who: Who, cluster: &Cluster, row: NodeRowForm, err
     })
 }
 
-pub(super) async fn pair_form(
-    State(app): State<App>,
-    who: Who,
-    Path((cluster, node)): Path<(String, String)>,
-) -> Page {
+pub(super) async fn pair_form(State(app): State<App>, who: Who, Path((cluster, node)): Path<(String, String)>) -> Page {
     who.require(Role::Administrator)?;
     let cluster = app.cluster(&cluster).await?;
     let node = app.node(&cluster, &node).await?;

@@ -105,7 +105,9 @@ pub(super) fn form_errors(error: AppError) -> Result<FormErrors, PageError> {
         }
         AppError::Findings(findings) => Ok(FormErrors(
             errors_of(&findings)
-                .map(|finding| ("form".to_owned(), format!("{}: {}. {}", finding.place.path, finding.text, finding.hint)))
+                .map(|finding| {
+                    ("form".to_owned(), format!("{}: {}. {}", finding.place.path, finding.text, finding.hint))
+                })
                 .collect(),
         )),
         AppError::Conflict(text) => Ok(FormErrors(vec![("form".to_owned(), text)])),
@@ -118,7 +120,9 @@ pub(super) fn request_flash(request: &StoredRequest) -> (&'static str, String) {
     let what = format!("{} {}", request.command.verb(), crate::app::requests::object(&request.command));
     let text = request.text.clone().unwrap_or_default();
     match request.state {
-        RequestState::Sending => ("warn", format!("{what}: no member has answered yet; luci keeps trying for a minute")),
+        RequestState::Sending => {
+            ("warn", format!("{what}: no member has answered yet; luci keeps trying for a minute"))
+        }
         RequestState::Accepted => ("ok", format!("{what}: accepted; the page shows how it goes on")),
         RequestState::Done => ("ok", format!("{what}: {text}")),
         RequestState::Refused => ("bad", format!("{what}: refused. {text}")),

@@ -194,8 +194,7 @@ pub(super) async fn edit(
 ) -> Page {
     let row = app.cluster(&cluster).await?;
     let result = async {
-        let edit =
-            Edit::SetResource { kind: kind.clone(), name: name.clone(), attributes: attribute_changes(&fields) };
+        let edit = Edit::SetResource { kind: kind.clone(), name: name.clone(), attributes: attribute_changes(&fields) };
         app.edit_conf(&who, &row, fields.base()?, &format!("resource {kind}:{name} changed"), |_| Ok(vec![edit])).await
     };
     match result.await {

@@ -85,9 +85,8 @@ async fn service_page(
     if spec.is_none() && !in_status {
         return Err(AppError::NoSuch { what: "service", name: name.0 }.into());
     }
-    let form = spec.as_ref().and_then(|spec| {
-        Some(ServiceForm::of(known.conf.service(&name)?, &spec.attributes, &known.conf))
-    });
+    let form =
+        spec.as_ref().and_then(|spec| Some(ServiceForm::of(known.conf.service(&name)?, &spec.attributes, &known.conf)));
     let filter = EventFilter { subject: Some(("service", name.0.clone())), ..EventFilter::default() };
     let events = app.repo.events(known.cluster.id, &filter, EVENTS).await?;
     let panels = format!("head,service,events&service={}", part(name.as_str()));
@@ -153,11 +152,7 @@ pub(super) async fn request(
     go(&app, &who, &back, kind, text).await
 }
 
-pub(super) async fn lock(
-    State(app): State<App>,
-    Path(cluster): Path<String>,
-    Posted { who, fields }: Posted,
-) -> Page {
+pub(super) async fn lock(State(app): State<App>, Path(cluster): Path<String>, Posted { who, fields }: Posted) -> Page {
     let cluster = app.cluster(&cluster).await?;
     let command = if fields.text("verb") == "unlock" { Command::Unlock } else { Command::Lock };
     let request = app.request(&who, &cluster, command).await?;
@@ -303,9 +298,7 @@ pub(super) async fn edit(
         app.edit_conf(&who, &row, fields.base()?, &format!("properties of {name} changed"), |_| Ok(vec![edit])).await
     };
     match result.await {
-        Ok(done) => {
-            changed(&app, &who, &service_address(&row, name.as_str()), "Properties changed", &done).await
-        }
+        Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Properties changed", &done).await,
         Err(error) => draw_refused(&service_page(&app, who, &cluster, &service, form_errors(error)?).await?),
     }
 }

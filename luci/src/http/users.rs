@@ -29,11 +29,7 @@ pub(super) async fn add_user(State(app): State<App>, Posted { who, fields }: Pos
     }
 }
 
-pub(super) async fn remove_user(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    Posted { who, .. }: Posted,
-) -> Page {
+pub(super) async fn remove_user(State(app): State<App>, Path(name): Path<String>, Posted { who, .. }: Posted) -> Page {
     app.remove_user(&who, &name).await?;
     go(&app, &who, "/users", "ok", format!("{name} was removed")).await
 }

@@ -43,7 +43,9 @@ struct StatusRow {
 
 impl Repo {
     pub async fn clusters(&self) -> Result<Vec<Cluster>> {
-        Ok(sqlx::query_as("SELECT id, name, state, created_at FROM clusters ORDER BY name").fetch_all(&self.pool).await?)
+        Ok(sqlx::query_as("SELECT id, name, state, created_at FROM clusters ORDER BY name")
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     pub async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>> {
@@ -104,7 +106,8 @@ impl Repo {
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?;
-        let Some(StatusRow { status: Some(status), status_at: Some(at), status_from: Some(from), stream_position }) = row
+        let Some(StatusRow { status: Some(status), status_at: Some(at), status_from: Some(from), stream_position }) =
+            row
         else {
             return Ok(None);
         };

@@ -62,11 +62,12 @@ fn number(version: ConfVersion) -> i64 {
 impl Repo {
     /// All versions, newest first.
     pub async fn confs(&self, cluster: ClusterId) -> Result<Vec<StoredConf>> {
-        let rows: Vec<Row> =
-            sqlx::query_as("SELECT * FROM conf_versions WHERE cluster_id = $1 ORDER BY version DESC, at DESC LIMIT 1000")
-                .bind(cluster)
-                .fetch_all(&self.pool)
-                .await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT * FROM conf_versions WHERE cluster_id = $1 ORDER BY version DESC, at DESC LIMIT 1000",
+        )
+        .bind(cluster)
+        .fetch_all(&self.pool)
+        .await?;
         Ok(rows.into_iter().map(StoredConf::from).collect())
     }
 

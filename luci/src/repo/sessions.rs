@@ -32,13 +32,15 @@ impl Repo {
             .bind(now - LIFE_MS)
             .execute(&self.pool)
             .await?;
-        sqlx::query("INSERT INTO sessions (token_hash, user_id, csrf, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)")
-            .bind(token_hash)
-            .bind(user)
-            .bind(csrf)
-            .bind(now)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "INSERT INTO sessions (token_hash, user_id, csrf, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)",
+        )
+        .bind(token_hash)
+        .bind(user)
+        .bind(csrf)
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 

@@ -171,7 +171,11 @@ impl Repo {
     }
 
     pub async fn set_task_cluster(&self, id: &str, cluster: ClusterId) -> Result<()> {
-        sqlx::query("UPDATE tasks SET cluster_id = $2 WHERE id = $1").bind(id).bind(cluster).execute(&self.pool).await?;
+        sqlx::query("UPDATE tasks SET cluster_id = $2 WHERE id = $1")
+            .bind(id)
+            .bind(cluster)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

@@ -124,10 +124,8 @@ impl Repo {
     /// Uses the one-time link up and makes the first administrator, both or neither.
     pub async fn use_setup_link(&self, token_hash: &str, name: &str, password_hash: &str) -> Result<bool> {
         let mut tx = self.pool.begin().await?;
-        let used = sqlx::query("DELETE FROM setup_links WHERE token_hash = $1")
-            .bind(token_hash)
-            .execute(&mut *tx)
-            .await?;
+        let used =
+            sqlx::query("DELETE FROM setup_links WHERE token_hash = $1").bind(token_hash).execute(&mut *tx).await?;
         if used.rows_affected() != 1 {
             return Ok(false);
         }

@@ -47,15 +47,15 @@ impl StatusStream {
             }
             let chunk = tokio::time::timeout(SILENCE, self.answer.chunk())
                 .await
-                .map_err(|_| RicciError::Silent { node: self.node.clone(), why: "the status stream fell silent".into() })?
+                .map_err(|_| RicciError::Silent {
+                    node: self.node.clone(),
+                    why: "the status stream fell silent".into(),
+                })?
                 .map_err(|error| silent(&self.node, &error))?;
             match chunk {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),
                 None => {
-                    return Err(RicciError::Silent {
-                        node: self.node.clone(),
-                        why: "the status stream ended".into(),
-                    });
+                    return Err(RicciError::Silent { node: self.node.clone(), why: "the status stream ended".into() });
                 }
             }
         }

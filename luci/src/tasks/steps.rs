@@ -97,9 +97,7 @@ async fn refuse_other_cluster(app: &App, task: &Task, node: &Node, report: &Node
     let Some(cluster) = task.cluster_id else { return Ok(()) };
     let own = app.repo.cluster(cluster).await?.map(|cluster| cluster.name);
     match &report.conf {
-        Some(conf)
-            if Some(&conf.cluster) != own.as_ref() && (report.corosync.running || report.rgmanager.running) =>
-        {
+        Some(conf) if Some(&conf.cluster) != own.as_ref() && (report.corosync.running || report.rgmanager.running) => {
             Err(AppError::Conflict(format!(
                 "{} runs in the cluster {}; take it out there first, or add that cluster with “Add existing”",
                 node.name, conf.cluster
@@ -213,9 +211,7 @@ async fn cluster_conf(app: &App, task: &Task) -> Result<String, AppError> {
             let row = row.ok_or_else(|| AppError::Conflict("luci does not know this node any more".into()))?;
             conf::add_node(app, &cluster, &task.user_name, &row.name).await?
         }
-        Input::DeleteNode { name, .. } => {
-            conf::delete_node(app, &cluster, &task.user_name, &name).await?
-        }
+        Input::DeleteNode { name, .. } => conf::delete_node(app, &cluster, &task.user_name, &name).await?,
         _ => return Err(AppError::Internal("this task does not change the configuration".into())),
     };
     Ok(match version {
@@ -232,9 +228,11 @@ async fn adopt(app: &App, task: &Task, node: &Node) -> Result<String, AppError> 
     let (cluster_name, names) = conf::cluster_and_nodes(&document.text)?;
     let id = match node.cluster {
         Some(id) => id,
-        None => app.repo.add_cluster(&cluster_name, ClusterState::Managed).await?.ok_or_else(|| {
-            AppError::Conflict(format!("luci already manages a cluster named {cluster_name}"))
-        })?,
+        None => app
+            .repo
+            .add_cluster(&cluster_name, ClusterState::Managed)
+            .await?
+            .ok_or_else(|| AppError::Conflict(format!("luci already manages a cluster named {cluster_name}")))?,
     };
     let own = own_name(&report, node, &names);
     app.repo.set_node_cluster(node.id, id, &own).await?;
@@ -278,12 +276,7 @@ fn own_name(report: &NodeReport, node: &Node, names: &[NodeName]) -> NodeName {
 }
 
 /// Waits until what is known of the cluster satisfies `wish`; `None` if it does not within the time.
-async fn wait_for(
-    app: &App,
-    cluster: ClusterId,
-    limit: Duration,
-    wish: impl Fn(&Snapshot) -> bool,
-) -> Option<()> {
+async fn wait_for(app: &App, cluster: ClusterId, limit: Duration, wish: impl Fn(&Snapshot) -> bool) -> Option<()> {
     let mut changes = app.watchers.subscribe(cluster)?;
     let found = tokio::time::timeout(limit, changes.wait_for(|snapshot| wish(snapshot))).await;
     matches!(found, Ok(Ok(_))).then_some(())

@@ -46,7 +46,8 @@ pub fn health(snapshot: &Snapshot) -> Health {
         Link::Live { .. } => {}
     }
     if !status.quorum.quorate {
-        let text = "The members that answer have no quorum: no service runs and nobody may fence until more nodes join.";
+        let text =
+            "The members that answer have no quorum: no service runs and nobody may fence until more nodes join.";
         return say(badge::cluster::NOT_QUORATE, text.into());
     }
     let worries = worries(status);
@@ -66,7 +67,9 @@ fn worries(status: &ClusterStatus) -> Vec<String> {
     let mut worries = Vec::new();
     for node in &status.nodes {
         match (&node.fencing, node.member) {
-            (Some(fencing), _) => worries.push(format!("{} is being fenced: {}", node.name, with_stop(&fencing.advice))),
+            (Some(fencing), _) => {
+                worries.push(format!("{} is being fenced: {}", node.name, with_stop(&fencing.advice)))
+            }
             (None, Membership::Member) => {}
             (None, Membership::Absent) if node.configured => worries.push(format!("{} is not a member.", node.name)),
             (None, Membership::Absent) => {}
@@ -143,8 +146,7 @@ impl HeadPanel {
 fn conf_spread(status: Option<&ClusterStatus>) -> String {
     let Some(status) = status else { return "version unknown".into() };
     let Some(conf) = &status.conf else { return "no configuration in force".into() };
-    let members: Vec<&NodeStatus> =
-        status.nodes.iter().filter(|node| node.member == Membership::Member).collect();
+    let members: Vec<&NodeStatus> = status.nodes.iter().filter(|node| node.member == Membership::Member).collect();
     let same = members.iter().filter(|node| node.conf_version == Some(conf.version)).count();
     format!("version {} in force on {same} of {}", conf.version, members.len())
 }
@@ -316,7 +318,10 @@ fn row(service: &ServiceStatus, status: &ClusterStatus, conf: Option<&Conf>, liv
         flags,
         why: why(service),
         since: service.last_transition.map_or_else(String::new, |at| time(i64::try_from(at.0).unwrap_or(0))),
-        request: service.request.as_ref().map(|request| format!("{} asked by {}", request.command.verb(), request.origin)),
+        request: service
+            .request
+            .as_ref()
+            .map(|request| format!("{} asked by {}", request.command.verb(), request.origin)),
         failure: service.failure.as_ref().map(|failure| format!("{} on {}", failure.text(), failure.node)),
         cells: status.nodes.iter().map(|node| cell(service, node, conf, live)).collect(),
         can_start: !runs && service.state != ServiceState::Failed,

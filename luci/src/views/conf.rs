@@ -82,7 +82,13 @@ type Known = (&'static str, &'static str, &'static str, &'static str, Widget);
 
 /// Words and widgets of attributes, where the bare name would not do.
 const RESOURCE_FIELDS: &[Known] = &[
-    ("address", "IP Address", "The floating address, with or without the bits of its netmask.", "10.0.0.10/24", Widget::Text),
+    (
+        "address",
+        "IP Address",
+        "The floating address, with or without the bits of its netmask.",
+        "10.0.0.10/24",
+        Widget::Text,
+    ),
     ("monitor_link", "Monitor Link", "Fails when the network link of the address is down.", "", Widget::Switch),
     ("sleeptime", "Seconds to sleep after removing", "Time for clients to notice.", "10", Widget::Number),
     ("prefer_interface", "Prefer interface", "", "eth0", Widget::Text),
@@ -124,23 +130,64 @@ const FENCE_FIELDS: &[Known] = &[
     ("passwd_script", "Password Script", "Prints the password; used instead of it.", "", Widget::Text),
     ("port", "Port (plug)", "The outlet or machine; usually given per node.", "", Widget::Text),
     ("lanplus", "Use Lanplus", "IPMI 2.0, which most BMCs of today need.", "", Widget::Switch),
-    ("auth", "Authentication Type", "", "", Widget::Choice(&[("", "default"), ("none", "none"), ("password", "password"), ("md5", "md5")])),
+    (
+        "auth",
+        "Authentication Type",
+        "",
+        "",
+        Widget::Choice(&[("", "default"), ("none", "none"), ("password", "password"), ("md5", "md5")]),
+    ),
     ("cipher", "Cipher Suite", "", "3", Widget::Number),
-    ("privlvl", "Privilege Level", "", "", Widget::Choice(&[("", "default"), ("callback", "callback"), ("user", "user"), ("operator", "operator"), ("administrator", "administrator")])),
+    (
+        "privlvl",
+        "Privilege Level",
+        "",
+        "",
+        Widget::Choice(&[
+            ("", "default"),
+            ("callback", "callback"),
+            ("user", "user"),
+            ("operator", "operator"),
+            ("administrator", "administrator"),
+        ]),
+    ),
     ("method", "Method", "", "", Widget::Choice(&[("", "default"), ("onoff", "off, then on"), ("cycle", "cycle")])),
     ("power_wait", "Power Wait (seconds)", "After turning off or on.", "", Widget::Number),
     ("power_timeout", "Power Timeout (seconds)", "How long the power may take to change.", "", Widget::Number),
     ("shell_timeout", "Shell Timeout (seconds)", "", "", Widget::Number),
     ("login_timeout", "Login Timeout (seconds)", "", "", Widget::Number),
     ("retry_on", "Times to Retry Power On", "", "", Widget::Number),
-    ("delay", "Delay Before Fencing (seconds)", "In a two-node cluster: give one node's device a delay.", "", Widget::Number),
+    (
+        "delay",
+        "Delay Before Fencing (seconds)",
+        "In a two-node cluster: give one node's device a delay.",
+        "",
+        Widget::Number,
+    ),
     ("multicast_address", "Multicast Address", "", "225.0.0.12", Widget::Text),
     ("key_file", "Key File", "On every node.", "/etc/cluster/fence_xvm.key", Widget::Text),
     ("timeout", "Timeout (seconds)", "", "30", Widget::Number),
     ("community", "SNMP Community", "", "", Widget::Secret),
     ("snmp_version", "SNMP Version", "", "", Widget::Choice(&[("", "default"), ("1", "1"), ("2c", "2c"), ("3", "3")])),
-    ("snmp_sec_level", "SNMP Security Level", "", "", Widget::Choice(&[("", "default"), ("noAuthNoPriv", "noAuthNoPriv"), ("authNoPriv", "authNoPriv"), ("authPriv", "authPriv")])),
-    ("snmp_auth_prot", "SNMP Authentication Protocol", "", "", Widget::Choice(&[("", "default"), ("MD5", "MD5"), ("SHA", "SHA")])),
+    (
+        "snmp_sec_level",
+        "SNMP Security Level",
+        "",
+        "",
+        Widget::Choice(&[
+            ("", "default"),
+            ("noAuthNoPriv", "noAuthNoPriv"),
+            ("authNoPriv", "authNoPriv"),
+            ("authPriv", "authPriv"),
+        ]),
+    ),
+    (
+        "snmp_auth_prot",
+        "SNMP Authentication Protocol",
+        "",
+        "",
+        Widget::Choice(&[("", "default"), ("MD5", "MD5"), ("SHA", "SHA")]),
+    ),
     ("snmp_priv_passwd", "SNMP Privacy Password", "", "", Widget::Secret),
     ("secure", "Use SSH", "", "", Widget::Switch),
     ("identity_file", "Path to SSH Identity File", "", "", Widget::Text),
@@ -159,17 +206,70 @@ pub struct FenceAgent {
     pub instance: &'static [&'static str],
 }
 
-const IPMI: &[&str] = &["ipaddr", "login", "passwd", "passwd_script", "lanplus", "ipport", "cipher", "auth", "privlvl", "method", "power_wait", "power_timeout", "login_timeout", "delay"];
-const SNMP: &[&str] = &["ipaddr", "community", "snmp_version", "login", "passwd", "snmp_sec_level", "snmp_auth_prot", "snmp_priv_passwd", "power_wait", "power_timeout"];
-const SHELL: &[&str] = &["ipaddr", "ipport", "login", "passwd", "passwd_script", "secure", "identity_file", "power_wait", "power_timeout", "login_timeout"];
-const WEB: &[&str] = &["ipaddr", "ipport", "login", "passwd", "passwd_script", "ssl", "ssl_insecure", "power_wait", "power_timeout", "login_timeout"];
+const IPMI: &[&str] = &[
+    "ipaddr",
+    "login",
+    "passwd",
+    "passwd_script",
+    "lanplus",
+    "ipport",
+    "cipher",
+    "auth",
+    "privlvl",
+    "method",
+    "power_wait",
+    "power_timeout",
+    "login_timeout",
+    "delay",
+];
+const SNMP: &[&str] = &[
+    "ipaddr",
+    "community",
+    "snmp_version",
+    "login",
+    "passwd",
+    "snmp_sec_level",
+    "snmp_auth_prot",
+    "snmp_priv_passwd",
+    "power_wait",
+    "power_timeout",
+];
+const SHELL: &[&str] = &[
+    "ipaddr",
+    "ipport",
+    "login",
+    "passwd",
+    "passwd_script",
+    "secure",
+    "identity_file",
+    "power_wait",
+    "power_timeout",
+    "login_timeout",
+];
+const WEB: &[&str] = &[
+    "ipaddr",
+    "ipport",
+    "login",
+    "passwd",
+    "passwd_script",
+    "ssl",
+    "ssl_insecure",
+    "power_wait",
+    "power_timeout",
+    "login_timeout",
+];
 const PLUG: &[&str] = &["port", "delay"];
 const DELAY: &[&str] = &["delay"];
 
 /// The common agents; any other is entered by its name.
 pub const FENCE_AGENTS: &[FenceAgent] = &[
     FenceAgent { agent: "fence_ipmilan", title: "IPMI Lan", device: IPMI, instance: DELAY },
-    FenceAgent { agent: "fence_xvm", title: "Virtual Machine Fencing (multicast)", device: &["multicast_address", "ipport", "key_file", "timeout"], instance: PLUG },
+    FenceAgent {
+        agent: "fence_xvm",
+        title: "Virtual Machine Fencing (multicast)",
+        device: &["multicast_address", "ipport", "key_file", "timeout"],
+        instance: PLUG,
+    },
     FenceAgent { agent: "fence_virsh", title: "Virtual Machine Fencing (virsh)", device: SHELL, instance: PLUG },
     FenceAgent { agent: "fence_apc", title: "APC Power Switch", device: SHELL, instance: PLUG },
     FenceAgent { agent: "fence_apc_snmp", title: "APC Power Switch (SNMP)", device: SNMP, instance: PLUG },
@@ -255,9 +355,11 @@ impl AttributeForm {
                         && (!matches!(attribute.becomes, Becomes::Ignored(_) | Becomes::Known)
                             || attributes.contains_key(attribute.name))
                 });
-                fields.extend(shown.map(|one| {
-                    field(RESOURCE_FIELDS, one.name, attributes, one.required && one.inherits.is_none())
-                }));
+                fields.extend(
+                    shown.map(|one| {
+                        field(RESOURCE_FIELDS, one.name, attributes, one.required && one.inherits.is_none())
+                    }),
+                );
                 fields
             }
             None => vec![field(RESOURCE_FIELDS, "name", attributes, true)],
@@ -306,7 +408,11 @@ pub fn isolation_fields(attributes: &Attributes) -> Vec<Field> {
             "__independent_subtree",
             "When it fails",
             "",
-            Widget::Choice(&[("", "the whole service is recovered"), ("1", "restart only this subtree"), ("2", "non-critical: stop only this subtree")]),
+            Widget::Choice(&[
+                ("", "the whole service is recovered"),
+                ("1", "restart only this subtree"),
+                ("2", "non-critical: stop only this subtree"),
+            ]),
         ),
         make("__max_restarts", "Maximum restarts", "", Widget::Number),
         make("__restart_expire_time", "Forget a restart after (seconds)", "", Widget::Number),
@@ -355,12 +461,8 @@ pub struct ServiceForm {
 }
 
 /// Recovery policies: value, words.
-pub const RECOVERIES: &[(&str, &str)] = &[
-    ("relocate", "Relocate"),
-    ("restart", "Restart"),
-    ("restart-disable", "Restart-Disable"),
-    ("disable", "Disable"),
-];
+pub const RECOVERIES: &[(&str, &str)] =
+    &[("relocate", "Relocate"), ("restart", "Restart"), ("restart-disable", "Restart-Disable"), ("disable", "Disable")];
 
 impl ServiceForm {
     /// For a new service.
@@ -483,9 +585,10 @@ pub fn spec_name(spec: &ResourceSpec) -> String {
 /// The most telling attributes, secrets left out.
 fn detail(spec: &ResourceSpec) -> String {
     let name = spec_name(spec);
-    let shown = spec.attributes.iter().filter(|(key, value)| {
-        !key.starts_with("__") && !is_secret(key) && **value != name && key.as_str() != "name"
-    });
+    let shown = spec
+        .attributes
+        .iter()
+        .filter(|(key, value)| !key.starts_with("__") && !is_secret(key) && **value != name && key.as_str() != "name");
     shown.take(3).map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -674,10 +777,28 @@ impl SectionForm {
 /// Fields of the sections; attribute, label, help, placeholder, widget.
 const FENCE_DAEMON: &[Known] = &[
     ("post_fail_delay", "Post Fail Delay (seconds)", "Wait before a failed member is fenced.", "0", Widget::Number),
-    ("post_join_delay", "Post Join Delay (seconds)", "Wait at start before a node that never showed up is fenced.", "6", Widget::Number),
+    (
+        "post_join_delay",
+        "Post Join Delay (seconds)",
+        "Wait at start before a node that never showed up is fenced.",
+        "6",
+        Widget::Number,
+    ),
     ("clean_start", "Clean Start", "Believe that absent nodes are down at start. Dangerous.", "", Widget::Switch),
-    ("skip_undefined", "Skip Undefined", "Do not wait for nodes without a fence method at start. Dangerous.", "", Widget::Switch),
-    ("override_time", "Pause Between Rounds (seconds)", "After all methods failed, before the first is tried again.", "3", Widget::Number),
+    (
+        "skip_undefined",
+        "Skip Undefined",
+        "Do not wait for nodes without a fence method at start. Dangerous.",
+        "",
+        Widget::Switch,
+    ),
+    (
+        "override_time",
+        "Pause Between Rounds (seconds)",
+        "After all methods failed, before the first is tried again.",
+        "3",
+        Widget::Number,
+    ),
 ];
 const TOTEM: &[Known] = &[
     ("token", "Token Timeout (milliseconds)", "A node that is silent for so long is lost.", "10000", Widget::Number),
@@ -698,7 +819,12 @@ pub fn sections(attributes: impl Fn(&str) -> Attributes) -> Vec<SectionForm> {
         known.iter().map(|row| field(known, row.0, &values, false)).collect()
     };
     vec![
-        SectionForm { id: "fence_daemon", title: "Fence Daemon", fields: fields(FENCE_DAEMON, "fence_daemon"), note: "" },
+        SectionForm {
+            id: "fence_daemon",
+            title: "Fence Daemon",
+            fields: fields(FENCE_DAEMON, "fence_daemon"),
+            note: "",
+        },
         SectionForm {
             id: "totem",
             title: "Network (totem)",

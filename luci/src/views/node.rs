@@ -52,7 +52,8 @@ impl NodesPanel {
         let mut names: Vec<NodeName> = rows.iter().map(|row| row.name.clone()).collect();
         // Nodes that the cluster has and luci does not know are shown, too.
         if let Some(status) = &snapshot.status {
-            let more: Vec<_> = status.nodes.iter().filter(|n| !names.contains(&n.name)).map(|n| n.name.clone()).collect();
+            let more: Vec<_> =
+                status.nodes.iter().filter(|n| !names.contains(&n.name)).map(|n| n.name.clone()).collect();
             names.extend(more);
         }
         let nodes = names
@@ -109,10 +110,9 @@ fn ricci_state(seen: Option<&NodeSeen>) -> (Badge, String) {
             Badge { kind: Kind::Bad, word: "no answer" },
             format!("since {}: {}", time(*since), silent_why.as_deref().unwrap_or("no reason known")),
         ),
-        Some(NodeSeen { report: Some(report), .. }) => (
-            Badge { kind: Kind::Ok, word: "answers" },
-            operation_note(report).unwrap_or_default(),
-        ),
+        Some(NodeSeen { report: Some(report), .. }) => {
+            (Badge { kind: Kind::Ok, word: "answers" }, operation_note(report).unwrap_or_default())
+        }
         Some(_) => (badge::UNKNOWN, "not asked yet".into()),
     }
 }

@@ -141,13 +141,7 @@ pub struct ServicePanel {
 }
 
 impl ServicePanel {
-    pub fn new(
-        cluster: &str,
-        name: &ServiceName,
-        snapshot: &Snapshot,
-        requests: RequestsPanel,
-        who: &Who,
-    ) -> Self {
+    pub fn new(cluster: &str, name: &ServiceName, snapshot: &Snapshot, requests: RequestsPanel, who: &Who) -> Self {
         let live = snapshot.live();
         let status = snapshot.status.as_deref().and_then(|status| status.service(name));
         let targets = live.map_or_else(Vec::new, |live| {

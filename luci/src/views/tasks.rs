@@ -38,7 +38,9 @@ fn title(kind: TaskKind, cluster: Option<&str>) -> String {
     let cluster = cluster.unwrap_or("a cluster");
     match kind {
         TaskKind::CreateCluster => format!("Creating {cluster}"),
-        TaskKind::ImportCluster => format!("Adding the existing cluster {cluster}").replace("cluster a cluster", "cluster"),
+        TaskKind::ImportCluster => {
+            format!("Adding the existing cluster {cluster}").replace("cluster a cluster", "cluster")
+        }
         TaskKind::AddNode => format!("Adding a node to {cluster}"),
         TaskKind::PairNode => format!("Pairing a node of {cluster}"),
         TaskKind::DeleteNode => format!("Deleting a node of {cluster}"),
@@ -99,7 +101,14 @@ pub struct TaskPanel {
 }
 
 impl TaskPanel {
-    pub fn new(task: &Task, steps: &[Step], nodes: &[Node], cluster: Option<&str>, csrf: &str, administrator: bool) -> Self {
+    pub fn new(
+        task: &Task,
+        steps: &[Step],
+        nodes: &[Node],
+        cluster: Option<&str>,
+        csrf: &str,
+        administrator: bool,
+    ) -> Self {
         let mut rows: Vec<NodeRow> = Vec::new();
         for step in steps {
             if !rows.contains(&step.node) {

@@ -68,9 +68,9 @@ fn forget_removed(watcher: &Watcher, nodes: &[Node]) {
     let differs = {
         let snapshot = watcher.snapshot.borrow();
         snapshot.nodes.len() != nodes.len()
-            || nodes.iter().any(|node| {
-                snapshot.nodes.get(&node.name).is_none_or(|seen| seen.paired != node.paired_at.is_some())
-            })
+            || nodes
+                .iter()
+                .any(|node| snapshot.nodes.get(&node.name).is_none_or(|seen| seen.paired != node.paired_at.is_some()))
     };
     if !differs {
         return;

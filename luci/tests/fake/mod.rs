@@ -186,7 +186,14 @@ impl World {
     }
 
     pub fn fact(&mut self, subject: Subject, kind: FactKind, text: &str) {
-        self.facts.push(Fact { at: now(), subject, severity: FactSeverity::Info, kind, text: text.into(), reason: None });
+        self.facts.push(Fact {
+            at: now(),
+            subject,
+            severity: FactSeverity::Info,
+            kind,
+            text: text.into(),
+            reason: None,
+        });
     }
 
     fn status(&self, local: &str) -> ClusterStatus {
@@ -329,8 +336,14 @@ async fn hang(State(server): State<Server>, request: Request, next: Next) -> Res
     }
 }
 
-async fn only_paired(State(server): State<Server>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
-    let pinned = peer.0.is_some_and(|peer| server.fake.world.lock().expect("lock").nodes[&server.name].pinned.contains(&peer));
+async fn only_paired(
+    State(server): State<Server>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let pinned =
+        peer.0.is_some_and(|peer| server.fake.world.lock().expect("lock").nodes[&server.name].pinned.contains(&peer));
     if pinned {
         return next.run(request).await;
     }
@@ -341,7 +354,11 @@ async fn alive() -> Json<Alive> {
     Json(Alive { program: "ricci".into(), version: "0.1.0".into() })
 }
 
-async fn pair(State(server): State<Server>, Extension(peer): Extension<Peer>, Json(request): Json<PairRequest>) -> Response {
+async fn pair(
+    State(server): State<Server>,
+    Extension(peer): Extension<Peer>,
+    Json(request): Json<PairRequest>,
+) -> Response {
     let right = match request {
         PairRequest::Password { password, .. } => password == PASSWORD,
         PairRequest::Token { token, .. } => token == "one-time",
@@ -557,11 +574,7 @@ async fn stop(State(server): State<Server>) -> StatusCode {
         let node = world.nodes.get_mut(&server.name).expect("node");
         node.running = false;
         node.enabled = false;
-        world.fact(
-            Subject::Node(NodeName(server.name.clone())),
-            FactKind::NodeLeft,
-            &format!("{} left", server.name),
-        );
+        world.fact(Subject::Node(NodeName(server.name.clone())), FactKind::NodeLeft, &format!("{} left", server.name));
     });
     StatusCode::ACCEPTED
 }
@@ -594,7 +607,8 @@ where
         let acceptor = self.0.clone();
         Box::pin(async move {
             let (stream, service) = acceptor.accept(stream, service).await?;
-            let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(luci::tls::fingerprint);
+            let peer =
+                stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(luci::tls::fingerprint);
             Ok((stream, tower::Layer::layer(&Extension(Peer(peer)), service)))
         })
     }

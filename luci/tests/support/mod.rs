@@ -1,0 +1,212 @@
+//! luci in one process with the test: the true router, database and certificates in a folder of its own, and a browser
+//! that keeps cookies and reads form tokens.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use luci::app::{App, auth};
+use luci::repo::users::Role;
+use luci::{http, server};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// Longest wait for anything that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// luci with its state folder.
+pub struct TestApp {
+    pub app: App,
+    pub dir: TempDir,
+}
+
+/// A page as the browser got it.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub location: Option<String>,
+    pub headers: axum::http::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of the first hidden field of this name.
+    pub fn hidden(&self, name: &str) -> Option<String> {
+        let after = self.body.split_once(&format!("name=\"{name}\" value=\""))?.1;
+        Some(after.split('"').next()?.to_owned())
+    }
+
+    /// The text of the page without its marks.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut inside = false;
+        for c in self.body.chars() {
+            match c {
+                '<' => inside = true,
+                '>' => inside = false,
+                c if !inside => text.push(c),
+                _ => {}
+            }
+        }
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl TestApp {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("folder");
+        Self::open(dir).await
+    }
+
+    async fn open(dir: TempDir) -> Self {
+        let app = server::open(dir.path(), "luci.test").await.expect("luci opens");
+        app.resume().await.expect("luci resumes");
+        Self { app, dir }
+    }
+
+    /// Ends luci as `kill -9` would, and starts it anew on the same state.
+    pub async fn restart(self) -> Self {
+        self.app.background.stop().await;
+        self.app.repo.close().await;
+        Self::open(self.dir).await
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    /// A browser with nobody logged in.
+    pub fn browser(&self) -> Browser {
+        Browser { app: self.app.clone(), cookies: BTreeMap::new() }
+    }
+
+    /// A browser in which an account with this role is logged in.
+    pub async fn login(&self, name: &str, role: Role) -> Browser {
+        let hash = auth::hash_password("correct horse".into()).await.expect("hash");
+        self.app.repo.add_user(name, &hash, role).await.expect("user");
+        let mut browser = self.browser();
+        let form = browser.get("/login").await;
+        let token = form.hidden("csrf").expect("token");
+        let answer = browser.post("/login", &[("csrf", &token), ("name", name), ("password", "correct horse")]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+        browser
+    }
+}
+
+/// A browser.
+#[derive(Clone)]
+pub struct Browser {
+    app: App,
+    cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "luci.test")
+            .header(header::COOKIE, cookies.join("; "))
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> Answer {
+        let response = self.raw(request).await;
+        let (parts, body) = response.into_parts();
+        for cookie in parts.headers.get_all(header::SET_COOKIE) {
+            let text = cookie.to_str().expect("text");
+            let (name, value) = text.split(';').next().and_then(|pair| pair.split_once('=')).expect("cookie");
+            if text.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let body = to_bytes(body, 16 * 1024 * 1024).await.expect("body");
+        Answer {
+            status: parts.status,
+            location: parts.headers.get(header::LOCATION).map(|to| to.to_str().expect("text").to_owned()),
+            headers: parts.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    async fn raw(&self, request: Request<Body>) -> Response {
+        http::router(self.app.clone()).oneshot(request).await.expect("answer")
+    }
+
+    pub async fn get(&mut self, path: &str) -> Answer {
+        let request = self.request("GET", path).body(Body::empty()).expect("request");
+        self.send(request).await
+    }
+
+    /// Opens a stream of updates.
+    pub async fn stream(&self, path: &str) -> Response {
+        self.raw(self.request("GET", path).body(Body::empty()).expect("request")).await
+    }
+
+    /// Sends a form as it is.
+    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.post_from(path, fields, "https://luci.test").await
+    }
+
+    pub async fn post_from(&mut self, path: &str, fields: &[(&str, &str)], origin: &str) -> Answer {
+        let body: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        let request = self
+            .request("POST", path)
+            .header(header::ORIGIN, origin)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(body.join("&")))
+            .expect("request");
+        self.send(request).await
+    }
+
+    /// Opens a page, and sends its form with the token and base version that the page has.
+    pub async fn submit(&mut self, page: &str, to: &str, fields: &[(&str, &str)]) -> Answer {
+        let form = self.get(page).await;
+        assert_eq!(form.status, StatusCode::OK, "{page}: {}", form.text());
+        let token = form.hidden("csrf").expect("form token");
+        let base = form.hidden("base");
+        let mut all: Vec<(&str, &str)> = fields.to_vec();
+        all.push(("csrf", &token));
+        if let Some(base) = &base {
+            all.push(("base", base));
+        }
+        self.post(to, &all).await
+    }
+
+    /// Waits until a page says something.
+    pub async fn wait_for(&mut self, page: &str, wish: &str) -> Answer {
+        let mut changes = self.app.watchers.subscribe_any();
+        let wait = async {
+            loop {
+                changes.mark_unchanged();
+                let answer = self.get(page).await;
+                if answer.body.contains(wish) {
+                    return answer;
+                }
+                // The end of a task is written before it is told.
+                let _ = tokio::time::timeout(Duration::from_millis(500), changes.changed()).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(answer) => answer,
+            Err(_) => panic!("{page} never said {wish:?}: {}", self.get(page).await.text()),
+        }
+    }
+}
+
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
