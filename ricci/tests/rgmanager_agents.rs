@@ -1,5 +1,11 @@
 //! Runs of resource agents as real processes: what an agent can do wrong must cost its own service only.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test stops where it cannot go on, and says what it skips"
+)]
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -232,6 +238,16 @@ async fn an_agent_sees_the_field_environment_and_nothing_of_the_daemons() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_an_agent_prints_does_not_leave_the_runner() {
+    let mut stage = Stage::new();
+    stage.agent("echo \"login as $OCF_RESKEY_user with $OCF_RESKEY_db_passwd failed\"; exit 1");
+    let parameters =
+        [("user", "bob"), ("db_passwd", "c4nary")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let finished = stage.run(RunSpec { parameters: parameters.into(), ..spec(Operation::Start) }).await;
+    assert_eq!(finished.output, "login as bob with (secret) failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_aborted_run_ends_at_once_and_still_reports() {
     let mut stage = Stage::new();
     stage.agent("echo $$ > DIR/self; sleep 1000");
@@ -327,7 +343,9 @@ async fn what_a_start_leaves_behind_lives_in_the_cgroup_of_its_resource_and_a_ch
     let pid = rustix::process::Pid::from_raw(i32::try_from(child).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     until("the cgroup is empty", || std::fs::read_to_string(&procs).unwrap().is_empty()).await;
-    cgroups.remove(&ServiceName::parse("web"));
+    cgroups.tidy([ServiceName::parse("web")].iter());
+    assert!(root.join("service:web").exists());
+    cgroups.tidy([].iter());
     std::fs::remove_dir(&root).unwrap();
     // The parent is ours only if nothing else uses it.
     let _ = std::fs::remove_dir(root.parent().unwrap());

@@ -1,5 +1,7 @@
 //! The control socket over a real socket, with a stand-in for the driver that answers questions.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on, and says what it skips")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Files under a writer that is killed at any moment.
 
+#![expect(clippy::print_stdout, reason = "the writer tells its parent that it has begun")]
+
 use std::io::Read;
 use std::process::{Command, Stdio};
 

@@ -9,7 +9,7 @@ use clap::Parser;
 use engine::ExitReason;
 use ricci::rgmanager::agents::Places;
 use ricci::rgmanager::cgroup::Cgroups;
-use ricci::rgmanager::driver::{self, Options};
+use ricci::rgmanager::driver::{self, Options, StartError};
 use ricci::rgmanager::fence::FenceAgents;
 use ricci::rgmanager::files::Paths;
 use ricci::rgmanager::log;
@@ -57,7 +57,10 @@ fn main() -> ExitCode {
         Ok(reason) => tell_end(reason),
         Err(error) => {
             tracing::error!("cannot start: {}", shared::chain(&error));
-            ExitCode::FAILURE
+            match error {
+                StartError::NoConf { .. } | StartError::ConfNotText { .. } => ExitCode::from(EXIT_CONF_UNUSABLE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Cgroups;
 use super::clock::millis;
+use super::masking::mask;
 use super::process::{self, Ended, How, Program};
 
 /// Below it lie `resource.d` and `lib`.
@@ -78,13 +79,32 @@ pub struct RunSpec {
     pub depth: u32,
 }
 
+impl RunSpec {
+    /// The result of a run for which no process is started.
+    fn refused(&self, code: i32, output: String) -> RunFinished {
+        RunFinished {
+            id: self.id,
+            service: self.service.clone(),
+            resource: self.resource.clone(),
+            operation: self.operation,
+            code: Some(code),
+            output,
+            duration_ms: 0,
+            timed_out: false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFinished {
     pub id: RunId,
+    pub service: ServiceName,
+    pub resource: ResourceName,
+    pub operation: Operation,
     /// In OCF's numbers; `None`: killed after its timeout, aborted, or could not be started.
     pub code: Option<i32>,
-    /// The end of what it printed, and one line of ours if it did not end by itself.
+    /// The end of what it printed, secrets masked, and one line of ours if it did not end by itself.
     pub output: String,
     pub duration_ms: u64,
     pub timed_out: bool,
@@ -191,7 +211,7 @@ impl Inner {
         };
         let program = match self.program(&spec) {
             Ok(program) => program,
-            Err(refused) => return refused.finished(spec.id),
+            Err(refused) => return refused.finished(&spec),
         };
         let ended = process::run(program, abort).await;
         finished(&spec, ended)
@@ -350,14 +370,14 @@ enum Refused {
 }
 
 impl Refused {
-    fn finished(&self, id: RunId) -> RunFinished {
+    fn finished(&self, spec: &RunSpec) -> RunFinished {
         let code = match self {
             Self::Missing { .. } => OCF_ERR_INSTALLED,
             Self::NotExecutable { .. } => OCF_ERR_PERM,
             Self::Word(_) | Self::Parameter(_) => OCF_ERR_ARGS,
             Self::NothingToRun(code) => *code,
         };
-        RunFinished { id, code: Some(code), output: self.to_string(), duration_ms: 0, timed_out: false }
+        spec.refused(code, self.to_string())
     }
 }
 
@@ -381,7 +401,8 @@ fn check_executable(path: &Path) -> Result<(), Refused> {
 }
 
 fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
-    let Ended { how, mut output, duration } = ended;
+    let Ended { how, output, duration } = ended;
+    let mut output = mask(&output, spec.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let timed_out = matches!(how, How::TimedOut);
     let (code, remark) = match how {
         How::Exited(code) => (Some(ocf_code(&spec.runner, spec.operation, code)), None),
@@ -400,7 +421,16 @@ fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
         }
         output.push_str(&remark);
     }
-    RunFinished { id: spec.id, code, output, duration_ms: millis(duration), timed_out }
+    RunFinished {
+        id: spec.id,
+        service: spec.service.clone(),
+        resource: spec.resource.clone(),
+        operation: spec.operation,
+        code,
+        output,
+        duration_ms: millis(duration),
+        timed_out,
+    }
 }
 
 /// What an exit code means in OCF's numbers.

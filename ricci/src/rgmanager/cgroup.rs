@@ -70,15 +70,19 @@ impl Cgroups {
         self.root.join(file_name(service.as_str()))
     }
 
-    /// Removes the empty cgroups of a service that is no longer configured.
-    pub fn remove(&self, service: &ServiceName) {
-        let path = self.of_service(service);
-        let Ok(entries) = std::fs::read_dir(&path) else { return };
-        for entry in entries.flatten() {
-            // Fails while something lives in it, which is as it must be.
-            let _ = std::fs::remove_dir(entry.path());
+    /// Removes the empty cgroups of services that are no longer configured.
+    pub fn tidy<'a>(&self, configured: impl Iterator<Item = &'a ServiceName>) {
+        let known: std::collections::BTreeSet<OsString> =
+            configured.map(|service| file_name(service.as_str()).into()).collect();
+        for service in
+            subdirectories(&self.root).filter(|path| path.file_name().is_some_and(|name| !known.contains(name)))
+        {
+            for resource in subdirectories(&service) {
+                // Fails while something lives in it, which is as it must be.
+                let _ = std::fs::remove_dir(resource);
+            }
+            let _ = std::fs::remove_dir(service);
         }
-        let _ = std::fs::remove_dir(path);
     }
 
     /// Program and arguments that run `program` in the cgroup at `path`.
@@ -87,6 +91,10 @@ impl Cgroups {
         all.extend(arguments);
         ("/bin/sh".into(), all)
     }
+}
+
+fn subdirectories(path: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 /// A name of cluster.conf as a directory name: a slash must not lead out of the cgroup, and names of the kernel's

@@ -60,6 +60,8 @@ const JOIN_ATTEMPTS: u32 = 30;
 const COROSYNC_DEADLINE: Duration = Duration::from_secs(2);
 /// Between writing corosync.conf here and the reload everywhere: the other members write theirs at the same moment.
 const RELOAD_DELAY: Duration = Duration::from_secs(1);
+/// Last lines of a failing agent that go into the log.
+const OUTPUT_LINES_LOGGED: usize = 20;
 /// For the threads to end once there is nothing more to do.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,8 @@ pub enum StartError {
     ConfNotText { path: PathBuf },
     #[error("corosync does not say who this node is; is it running? (systemctl status corosync)")]
     NoCorosync(#[source] query::QueryError),
+    #[error("{node} was not given its access back (its <unfence> section failed); nothing may start on it")]
+    Unfence { node: NodeName },
     #[error("cannot listen on {}", path.display())]
     Socket {
         path: PathBuf,
@@ -103,11 +107,14 @@ pub async fn run(options: Options) -> Result<ExitReason, StartError> {
     let intents = intents_on_disk(&files)?;
     let listener =
         control::bind(&options.socket).map_err(|source| StartError::Socket { path: options.socket.clone(), source })?;
-    let node = local_node().await?;
     if let Err(error) = super::agents::prepare_agent_state() {
         tracing::warn!("the directory for agents' state cannot be made: {error}");
     }
+    // The socket answers from here on, while corosync may still be starting.
+    let fence_agents = options.fence_agents.clone();
     let (driver, reports) = Driver::start(options, files, listener)?;
+    let node = local_node().await?;
+    unfence(node, &conf, &fence_agents).await?;
     let incarnation = Incarnation(uuid::Uuid::new_v4().as_u64_pair().0);
     driver.drive(reports, Booted { node, incarnation, boot, conf, intents }).await
 }
@@ -156,6 +163,19 @@ async fn local_node() -> Result<NodeId, StartError> {
             }
         }
     }
+}
+
+/// Gives this node its access back (to storage, mostly) before anything is looked for or started on it.
+async fn unfence(node: NodeId, conf: &ConfText, agents: &FenceAgents) -> Result<(), StartError> {
+    let Some(conf) = shared::conf::load(&conf.text).conf else { return Ok(()) };
+    let Some(local) = conf.node_by_id(node).filter(|local| !local.unfence.is_empty()) else { return Ok(()) };
+    let devices = agents.run(&local.unfence, FenceAction::Unfence, CancellationToken::new()).await;
+    log_devices(&local.name, &devices);
+    if !fence::succeeded(&local.unfence, &devices) {
+        return Err(StartError::Unfence { node: local.name.clone() });
+    }
+    tracing::info!("unfence {} success", local.name);
+    Ok(())
 }
 
 /// Everything that can wake the loop.
@@ -330,8 +350,12 @@ impl Driver {
     fn take(&mut self, woken: Woken, reports: &mut Reports) {
         match woken {
             Woken::Corosync(event) => self.take_corosync(event, reports),
-            Woken::Run(RunFinished { id, code, output, duration_ms, .. }) => {
-                tracing::debug!("run {} ended with {code:?} after {duration_ms} ms", id.0);
+            Woken::Run(finished) => {
+                // What the probes say is no failure: most of what is configured does not run here.
+                if self.probed && finished.code != Some(0) {
+                    log_output(&finished);
+                }
+                let RunFinished { id, code, output, .. } = finished;
                 self.happen(Event::RunFinished { id, code, output });
             }
             Woken::Fence(FenceEnded { id, succeeded, devices }) => {
@@ -570,6 +594,9 @@ impl Driver {
         let Some(conf) = shared::conf::load(&text.text).conf else { return };
         let conf = Arc::new(conf);
         self.watched.watch(&conf);
+        if let Some(cgroups) = &self.options.cgroups {
+            cgroups.tidy(conf.services.iter().map(|service| &service.name));
+        }
         self.conf = Some(Arc::clone(&conf));
         let (done, places) = (self.beside.clone(), self.options.places.clone());
         self.tasks.spawn(async move {
@@ -625,8 +652,10 @@ impl Driver {
         self.tasks.spawn(async move {
             let devices = agents.run(&method.devices, FenceAction::Fence, CancellationToken::new()).await;
             let succeeded = fence::succeeded(&method.devices, &devices);
+            log_devices(&victim, &devices);
             let word = if succeeded { "success" } else { "failed" };
-            tracing::info!("fence {victim} {word}, method {}", method.name);
+            let took_ms: u64 = devices.iter().map(|device| device.duration_ms).sum();
+            tracing::info!("fence {victim} {word}, method {}, {took_ms} ms", method.name);
             let _ = ended.send(FenceEnded { id, succeeded, devices }).await;
         });
     }
@@ -772,6 +801,30 @@ async fn at(instant: Option<Instant>) {
 
 fn member(member: corosync::Member) -> GroupMember {
     GroupMember { node: member.node, pid: member.pid }
+}
+
+/// What a failing agent printed; the engine tells the failure itself.
+fn log_output(finished: &RunFinished) {
+    let RunFinished { service, resource, operation, output, duration_ms, .. } = finished;
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    for line in &lines[lines.len().saturating_sub(OUTPUT_LINES_LOGGED)..] {
+        tracing::warn!("{service}: {} of {resource} said after {duration_ms} ms: {line}", operation.name());
+    }
+}
+
+fn log_devices(victim: &NodeName, devices: &[FenceDeviceRun]) {
+    for (number, run) in devices.iter().enumerate() {
+        let result = match run.code {
+            Some(0) => "success".to_owned(),
+            Some(code) => format!("error, exit code {code}"),
+            None => "error, no exit code".to_owned(),
+        };
+        let (device, agent) = (&run.device, &run.agent);
+        tracing::info!("fence {victim} dev {number} {device} agent {agent} result: {result}");
+        for line in run.output.lines().filter(|line| run.code != Some(0) && !line.trim().is_empty()) {
+            tracing::warn!("fence {victim} dev {number} {device} said: {line}");
+        }
+    }
 }
 
 /// A reason of a later release counts as the worst: the node is lost.

@@ -18,7 +18,7 @@ const OCF_ERR_INSTALLED: i32 = 5;
 /// What is to be run; `Err`: the result of a run that cannot be tried. `probing`: the daemon finds out what runs here.
 pub(super) fn plan(id: RunId, run: &Run, probing: bool, times: &Times) -> Result<RunSpec, RunFinished> {
     let resource = &run.resource;
-    let mapped = mapping::map(resource).map_err(|error| unmapped(id, run.operation, &error))?;
+    let mapped = mapping::map(resource).map_err(|error| unmapped(id, run, &error))?;
     let declared = declared(resource, run.operation, run.depth, times.of(&mapped.runner.name()));
     let runner = match mapped.runner {
         mapping::Runner::Ocf { provider, agent } => Runner::Ocf { provider, kind: agent },
@@ -42,9 +42,18 @@ pub(super) fn plan(id: RunId, run: &Run, probing: bool, times: &Times) -> Result
 }
 
 /// What has no agent today can neither be started nor run: a stop of it has nothing to do.
-fn unmapped(id: RunId, operation: Operation, error: &MappingError) -> RunFinished {
-    let code = if operation == Operation::Start { OCF_ERR_CONFIGURED } else { OCF_ERR_INSTALLED };
-    RunFinished { id, code: Some(code), output: error.to_string(), duration_ms: 0, timed_out: false }
+fn unmapped(id: RunId, run: &Run, error: &MappingError) -> RunFinished {
+    let code = if run.operation == Operation::Start { OCF_ERR_CONFIGURED } else { OCF_ERR_INSTALLED };
+    RunFinished {
+        id,
+        service: run.service.clone(),
+        resource: run.resource.name.clone(),
+        operation: run.operation,
+        code: Some(code),
+        output: error.to_string(),
+        duration_ms: 0,
+        timed_out: false,
+    }
 }
 
 /// Timeout and interval of one operation.
