@@ -21,7 +21,7 @@ const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 /// ago does not expect it to happen much later.
 const OFFER_MS: i64 = 60_000;
 /// Longest time a request is followed.
-const FOLLOW_MS: i64 = 6 * 3600 * 1000;
+const FOLLOW_MS: i64 = 3600 * 1000;
 /// Pause between rounds through the members.
 const ROUND: Duration = Duration::from_secs(2);
 

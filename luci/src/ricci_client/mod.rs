@@ -26,8 +26,10 @@ use crate::tls::{self, Identity};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Questions that ricci answers from what it knows.
 const QUICK: Duration = Duration::from_secs(5);
-/// Work on the node: pairing asks PAM, a new version is stored by all members, daemons start.
+/// Work on the node: pairing asks PAM, daemons start.
 const SLOW: Duration = Duration::from_secs(60);
+/// All members store a new version. A person waits for the answer; a version that comes into force later is noticed.
+const STORE: Duration = Duration::from_secs(15);
 /// How long ricci may hold back the answer to "has the request ended".
 const OUTCOME_WAIT: Duration = Duration::from_secs(90);
 /// Longest body that is read from a node.
@@ -259,7 +261,7 @@ impl Ricci {
     }
 
     pub async fn put_conf(&self, put: &PutConf) -> Result<ConfAccepted> {
-        self.call(Method::PUT, path::CONF, Some(put), SLOW).await
+        self.call(Method::PUT, path::CONF, Some(put), STORE).await
     }
 
     pub async fn make_key(&self) -> Result<CorosyncKey> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::api::{NodeReport, PutConf, StartCluster, StopCluster};
+use shared::api::{HostOperationKind, NodeReport, PutConf, StartCluster, StopCluster};
 use shared::ids::NodeName;
 use shared::status::Membership;
 
@@ -150,20 +150,30 @@ async fn member(app: &App, task: &Task, node: &Node) -> Result<String, AppError>
     let cluster = cluster_of(task)?;
     app.watchers.nudge(cluster);
     let name = node.name.clone();
-    wait_for(app, cluster, MEMBER_WAIT, |snapshot| {
-        snapshot
-            .live()
-            .and_then(|status| status.node(&name))
-            .is_some_and(|node| node.online && node.member == Membership::Member)
-    })
-    .await
-    .map(|()| "member of the cluster".to_owned())
-    .ok_or_else(|| {
-        AppError::Unreachable(format!(
+    let since = u64::try_from(task.at).unwrap_or(0);
+    let is_member = |snapshot: &Snapshot| {
+        let status = snapshot.live().and_then(|status| status.node(&name));
+        status.is_some_and(|node| node.online && node.member == Membership::Member)
+    };
+    // The start was accepted at once; that it failed is told by the node's report.
+    let failure = |snapshot: &Snapshot| {
+        let operation = snapshot.nodes.get(&name)?.report.as_ref()?.operation.as_ref()?;
+        let ours = operation.kind == HostOperationKind::Start && operation.since_ms >= since;
+        operation.failure.clone().filter(|_| ours)
+    };
+    let found =
+        wait_for(app, cluster, MEMBER_WAIT, |snapshot| is_member(snapshot) || failure(snapshot).is_some()).await;
+    match found {
+        Some(snapshot) if is_member(&snapshot) => Ok("member of the cluster".into()),
+        Some(snapshot) => Err(AppError::Unreachable(format!(
+            "the cluster did not start on {name}: {}",
+            failure(&snapshot).unwrap_or_default()
+        ))),
+        None => Err(AppError::Unreachable(format!(
             "{name} has not become a member within {} s; look at the log of corosync and rgmanager there, then try again",
             MEMBER_WAIT.as_secs()
-        ))
-    })
+        ))),
+    }
 }
 
 async fn leave(app: &App, task: &Task, node: &Node) -> Result<String, AppError> {
@@ -177,6 +187,10 @@ async fn leave(app: &App, task: &Task, node: &Node) -> Result<String, AppError> 
                 app.watchers.nudge(cluster);
             }
             return Ok("the cluster is stopped there".into());
+        }
+        let stop = report.operation.filter(|operation| operation.kind == HostOperationKind::Stop);
+        if let Some(failure) = stop.and_then(|stop| stop.failure) {
+            return Err(AppError::Unreachable(format!("the cluster did not stop on {}: {failure}", node.name)));
         }
         if tokio::time::Instant::now() > until {
             return Err(AppError::Unreachable(format!(
@@ -276,8 +290,15 @@ fn own_name(report: &NodeReport, node: &Node, names: &[NodeName]) -> NodeName {
 }
 
 /// Waits until what is known of the cluster satisfies `wish`; `None` if it does not within the time.
-async fn wait_for(app: &App, cluster: ClusterId, limit: Duration, wish: impl Fn(&Snapshot) -> bool) -> Option<()> {
+async fn wait_for(
+    app: &App,
+    cluster: ClusterId,
+    limit: Duration,
+    wish: impl Fn(&Snapshot) -> bool,
+) -> Option<Snapshot> {
     let mut changes = app.watchers.subscribe(cluster)?;
-    let found = tokio::time::timeout(limit, changes.wait_for(|snapshot| wish(snapshot))).await;
-    matches!(found, Ok(Ok(_))).then_some(())
+    match tokio::time::timeout(limit, changes.wait_for(|snapshot| wish(snapshot))).await {
+        Ok(Ok(snapshot)) => Some(snapshot.clone()),
+        _ => None,
+    }
 }
