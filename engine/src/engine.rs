@@ -106,6 +106,7 @@ pub struct Engine {
     pub(crate) losses: BTreeMap<NodeId, LossSeen>,
     flights: BTreeSet<Flight>,
     held_back: BTreeMap<Flight, Time>,
+    /// Attempts of this node by whether they are still running; kept until the state has moved on.
     fences: BTreeMap<FenceId, bool>,
     offers: BTreeMap<OfferId, ConfText>,
     storing: Option<ConfText>,
@@ -261,7 +262,8 @@ impl Engine {
                 self.say(now, said, out);
             }
             Event::FenceFinished { id, succeeded, devices } => {
-                if self.fences.remove(&id).is_some() {
+                // Kept until the report has come back: the same attempt must not be made twice.
+                if self.fences.insert(id, false) == Some(true) {
                     let witnessed_gone = !self.ring.stale && !self.ring.members.contains(&id.victim);
                     out.multicast(Message::FenceReport(Box::new(FenceReport {
                         at: now,
@@ -598,11 +600,13 @@ impl Engine {
             }
             return;
         }
-        if from == self.me {
-            return;
-        }
         let mut admitted = false;
         self.fold(out, |state, conf, folded| admitted = state.fold_hello(hello.at, conf, from, &hello, folded));
+        if from == self.me {
+            // Sent before the founding reached this node. The others now take it for a joiner, so it says again how far it is.
+            self.ready_said = None;
+            return;
+        }
         let Some(joined) = &self.joined else { return };
         if admitted && joined.state.coordinator() == Some(self.me) {
             out.multicast(Message::Snapshot {
@@ -820,6 +824,13 @@ impl Engine {
         let state = self.joined.as_ref().map(|joined| (&joined.state, &*joined.conf));
         self.holder.reconcile(now, state, self.me, quorum, &mut out.actions, &mut said);
         if let Some(joined) = &self.joined {
+            let me = self.me;
+            self.fences.retain(|id, running| {
+                let lost = joined.state.lost.get(&id.victim);
+                *running
+                    || lost
+                        .is_some_and(|lost| lost.attempt == id.attempt && lost.running.is_some_and(|(by, _)| by == me))
+            });
             if quorum != QuorumHere::No {
                 self.holder.start_checks(now, &joined.state, &mut out.actions);
             }
@@ -912,7 +923,9 @@ impl Engine {
         }
         let stateless = self.hellos.values().all(|hello| hello.state.is_none());
         let lowest = self.hellos.keys().next() == Some(&self.me);
-        let all_there = self.view.iter().all(|member| self.hellos.contains_key(&member.node));
+        // A node in the ring whose daemon is still starting may know of newer intents or a newer configuration.
+        let expected = self.ring.members.iter().copied().chain(self.view.iter().map(|member| member.node));
+        let all_there = expected.into_iter().all(|node| self.hellos.contains_key(&node));
         let waited = now >= self.view_at.plus_ms(SILENT_FOUNDER_MS);
         if stateless && lowest && (all_there || waited) && self.is_quorate() && !self.leaving {
             self.found_sent = true;

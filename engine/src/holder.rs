@@ -16,6 +16,9 @@ use crate::replicated::Replicated;
 /// How often a resource is checked when neither its agent nor cluster.conf says.
 pub const CHECK_INTERVAL_MS: u64 = 10_000;
 
+/// How long after a failed stop of something that was not granted to this node the stop is tried again.
+const FOREIGN_STOP_AGAIN_MS: u64 = 10_000;
+
 /// How much of an agent's output goes into a failure: enough for the last lines, small enough for a multicast.
 const OUTPUT_KEPT_BYTES: usize = 2_000;
 
@@ -71,8 +74,11 @@ enum Work {
     StartFailed {
         epoch: Epoch,
     },
-    /// A stop failed; nothing more is done by itself.
-    StopFailed,
+    /// A stop failed. Under a duty nothing more is done by itself; what was not granted is stopped again when `again` has come.
+    StopFailed {
+        epoch: Epoch,
+        again: Option<Time>,
+    },
 }
 
 /// A tree walk: what is still to be run, in order.
@@ -193,12 +199,16 @@ impl Holder {
 
     /// Services whose stop failed.
     pub(crate) fn failed_to_stop(&self) -> Vec<ServiceName> {
-        self.held.iter().filter(|(_, held)| held.work == Work::StopFailed).map(|(name, _)| name.clone()).collect()
+        self.held
+            .iter()
+            .filter(|(_, held)| matches!(held.work, Work::StopFailed { .. }))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Every stop has ended, well or not.
     pub(crate) fn is_settled(&self) -> bool {
-        self.held.values().all(|held| matches!(held.work, Work::Stopped { .. } | Work::StopFailed))
+        self.held.values().all(|held| matches!(held.work, Work::Stopped { .. } | Work::StopFailed { .. }))
     }
 
     /// The resources of a service as they are here.
@@ -231,7 +241,8 @@ impl Holder {
                 None => Duty::Wait,
                 Some((state, _)) => duty(state, &name, me),
             };
-            self.follow(now, &name, duty, state.map(|(_, conf)| conf), quorum, actions, said);
+            let frozen = state.is_some_and(|(state, _)| state.services.get(&name).is_some_and(|record| record.frozen));
+            self.follow(now, &name, duty, frozen, state.map(|(_, conf)| conf), quorum, actions, said);
         }
         self.held.retain(|name, held| {
             let mine = state
@@ -268,7 +279,7 @@ impl Holder {
         let work = match state {
             ServiceState::Starting => Work::Starting { epoch, walk },
             // Something the state believes to be here, but nobody knows here: its stop is run before anything else.
-            ServiceState::Failed => Work::StopFailed,
+            ServiceState::Failed => Work::StopFailed { epoch, again: None },
             _ => Work::StartFailed { epoch: Epoch(u64::MAX) },
         };
         self.held.insert(name.clone(), Held { service, work, resources });
@@ -280,6 +291,7 @@ impl Holder {
         now: Time,
         name: &ServiceName,
         duty: Duty,
+        frozen: bool,
         conf: Option<&Conf>,
         quorum: QuorumHere,
         actions: &mut Vec<Action>,
@@ -292,6 +304,9 @@ impl Holder {
             _ => false,
         };
         match (duty, &mut held.work) {
+            (Duty::Wait | Duty::Leave, Work::StopFailed { again: Some(again), .. }) if *again <= now => {
+                *again = now.plus_ms(FOREIGN_STOP_AGAIN_MS);
+            }
             (Duty::Wait | Duty::Leave, _) => {}
             (
                 Duty::Start(epoch) | Duty::Run(epoch),
@@ -313,8 +328,9 @@ impl Holder {
                 if adopted {
                     held.run(now, epoch);
                 }
+                // A frozen service is left alone; its new tree waits until it is unfrozen.
                 if let Some(next) =
-                    conf.and_then(|conf| conf.service(name)).filter(|next| next.tree != held.service.tree)
+                    conf.and_then(|conf| conf.service(name)).filter(|next| !frozen && next.tree != held.service.tree)
                 {
                     held.reload(Arc::new(next.clone()), epoch);
                 }
@@ -333,7 +349,7 @@ impl Holder {
                     epoch,
                     outcome: ReportOutcome::CheckFailed { failure },
                 });
-                held.work = Work::StopFailed;
+                held.work = Work::StopFailed { epoch, again: None };
             }
             (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
             (Duty::Stop(epoch), Work::Stopped { purpose }) => {
@@ -343,7 +359,9 @@ impl Holder {
                 }
             }
             (Duty::Stop(epoch), _) => self.begin_stop(now, name, StopFor::Duty(epoch), actions),
-            (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. } | Work::StopFailed) => {}
+            (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. }) => {}
+            // Until it is stopped this node gets no services, so it is tried again and again.
+            (Duty::Foreign, Work::StopFailed { again, .. }) if again.is_none_or(|at| at > now) => {}
             (Duty::Foreign, _) => self.begin_stop(now, name, StopFor::Foreign, actions),
             _ => {}
         }
@@ -380,7 +398,7 @@ impl Holder {
                 walk.current = running;
                 held.work = Work::Stopping { purpose, walk };
             }
-            Work::Starting { .. } | Work::StartFailed { .. } | Work::StopFailed => {
+            Work::Starting { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => {
                 held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
             }
         }
@@ -444,7 +462,15 @@ impl Holder {
                     (None, StopFor::Inquorate(_)) => ReportOutcome::StoppedInquorate,
                     (None, _) => ReportOutcome::Stopped,
                 };
-                held.work = if failure.is_some() { Work::StopFailed } else { Work::Stopped { purpose } };
+                held.work = match (&failure, purpose) {
+                    (None, _) => Work::Stopped { purpose },
+                    (Some(_), StopFor::Duty(epoch) | StopFor::Inquorate(epoch)) => {
+                        Work::StopFailed { epoch, again: None }
+                    }
+                    (Some(_), StopFor::Foreign) => {
+                        Work::StopFailed { epoch: Epoch(u64::MAX), again: Some(now.plus_ms(FOREIGN_STOP_AGAIN_MS)) }
+                    }
+                };
                 if let StopFor::Duty(epoch) | StopFor::Inquorate(epoch) = purpose {
                     said.push(report(epoch, outcome));
                 }
@@ -455,7 +481,7 @@ impl Holder {
                 let failed = start.as_mut().and_then(|walk| walk.failure.take()).or_else(|| stop.failure.take());
                 if let Some(failure) = failed {
                     held.service = Arc::new(joined(&held.service, next));
-                    held.work = Work::StopFailed;
+                    held.work = Work::StopFailed { epoch, again: None };
                     said.push(report(epoch, ReportOutcome::CheckFailed { failure }));
                     return false;
                 }
@@ -590,7 +616,7 @@ impl Holder {
         }
     }
 
-    /// When the next check is due.
+    /// When the next check, or the next attempt to stop something foreign, is due.
     pub(crate) fn next_check(&self) -> Option<Time> {
         self.held
             .values()
@@ -598,6 +624,7 @@ impl Holder {
                 Work::Running { checks, .. } => {
                     checks.iter().filter(|check| check.run.is_none()).map(|check| check.due).min()
                 }
+                Work::StopFailed { again, .. } => *again,
                 _ => None,
             })
             .min()
@@ -615,7 +642,7 @@ impl Held {
         match &mut self.work {
             Work::Starting { walk, .. } | Work::Stopping { walk, .. } => Some(walk),
             Work::Reloading { stop, start, .. } => Some(start.as_mut().unwrap_or(stop)),
-            Work::Running { .. } | Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed => None,
+            Work::Running { .. } | Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => None,
         }
     }
 
@@ -624,8 +651,7 @@ impl Held {
     fn may_start(&self, epoch: Epoch) -> bool {
         match &self.work {
             Work::Stopped { purpose } => *purpose != StopFor::Inquorate(epoch) && *purpose != StopFor::Duty(epoch),
-            Work::StartFailed { epoch: failed } => *failed != epoch,
-            Work::StopFailed => true,
+            Work::StartFailed { epoch: failed } | Work::StopFailed { epoch: failed, .. } => *failed != epoch,
             Work::Starting { .. } | Work::Stopping { .. } | Work::Running { .. } | Work::Reloading { .. } => false,
         }
     }
