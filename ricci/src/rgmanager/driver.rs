@@ -107,12 +107,14 @@ pub async fn run(options: Options) -> Result<ExitReason, StartError> {
     let intents = intents_on_disk(&files)?;
     let listener =
         control::bind(&options.socket).map_err(|source| StartError::Socket { path: options.socket.clone(), source })?;
-    if let Err(error) = super::agents::prepare_agent_state() {
-        tracing::warn!("the directory for agents' state cannot be made: {error}");
+    if let Err(error) = super::agents::prepare(&options.places) {
+        tracing::warn!("the directories for agents cannot be made: {error}");
     }
+    let records = options.places.records.clone();
     // The socket answers from here on, while corosync may still be starting.
     let fence_agents = options.fence_agents.clone();
     let (driver, reports) = Driver::start(options, files, listener)?;
+    super::leftover::end_all(&records).await;
     let node = local_node().await?;
     unfence(node, &conf, &fence_agents).await?;
     let incarnation = Incarnation(uuid::Uuid::new_v4().as_u64_pair().0);
@@ -355,7 +357,8 @@ impl Driver {
                 if self.probed && finished.code != Some(0) {
                     log_output(&finished);
                 }
-                let RunFinished { id, code, output, .. } = finished;
+                let RunFinished { id, code, output, duration_ms, .. } = finished;
+                tracing::debug!("run {} ended with {code:?} after {duration_ms} ms", id.0);
                 self.happen(Event::RunFinished { id, code, output });
             }
             Woken::Fence(FenceEnded { id, succeeded, devices }) => {
