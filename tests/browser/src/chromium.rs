@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,6 +20,7 @@ pub struct Chromium {
     _forward: Forward,
     _profile: TempDir,
     screenshots: PathBuf,
+    too_wide: Mutex<Vec<String>>,
 }
 
 impl Chromium {
@@ -59,7 +61,17 @@ impl Chromium {
             _forward: forward,
             _profile: profile,
             screenshots: screenshots.to_owned(),
+            too_wide: Mutex::default(),
         })
+    }
+
+    /// Pages that do not fit a phone, as far as pictures were taken.
+    pub fn too_wide(&self) -> Vec<String> {
+        self.too_wide.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_too_wide(&self, page: String) {
+        self.too_wide.lock().unwrap_or_else(PoisonError::into_inner).push(page);
     }
 
     /// A picture of the window, named.

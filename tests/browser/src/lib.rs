@@ -5,4 +5,6 @@
 
 pub mod chromium;
 pub mod console;
+pub mod person;
+pub mod stage;
 pub mod suite;
