@@ -35,7 +35,9 @@ impl Stage {
             ocf_root: directory.path().join("ocf"),
             systemctl: directory.path().join("systemctl"),
             groupings: directory.path().join("groupings"),
+            records: directory.path().join("records"),
         };
+        std::fs::create_dir(&places.records).unwrap();
         Self { runs: Runs::new(places, cgroups, give), directory, results }
     }
 
@@ -233,7 +235,10 @@ async fn an_agent_sees_the_field_environment_and_nothing_of_the_daemons() {
     for line in &lines[1..] {
         let name = line.split('=').next().unwrap();
         let known = ["PATH", "LANG", "HOME", "SHELL", "PWD", "SHLVL", "_"].contains(&name);
-        assert!(known || name.starts_with("OCF_") || name.starts_with("HA_"), "{line} leaked");
+        assert!(
+            known || name.starts_with("OCF_") || name.starts_with("HA_") || name == "RGMANAGER_RUN",
+            "{line} leaked"
+        );
     }
 }
 
@@ -259,6 +264,34 @@ async fn an_aborted_run_ends_at_once_and_still_reports() {
     assert_eq!((finished.code, finished.timed_out), (None, false));
     assert!(!lives(number_in(&file).unwrap()));
     assert_eq!(stage.runs.running(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_outlived_its_daemon_is_ended_by_the_next_one_and_no_stranger_is() {
+    let mut stage = Stage::new();
+    stage.agent("trap '' TERM; sleep 1000 & echo $! > DIR/child; echo $$ > DIR/self; wait; sleep 1000; touch DIR/late");
+    stage.runs.start(spec(Operation::Start));
+    let file = stage.path("self");
+    until("the agent runs", || number_in(&file).is_some()).await;
+    // A record whose number has gone to another process, and one that was never finished.
+    let stranger = stage.path("records/8");
+    std::fs::write(&stranger, std::process::id().to_string()).unwrap();
+    std::fs::write(stage.path("records/9"), "").unwrap();
+    ricci::rgmanager::leftover::end_all(&stage.path("records")).await;
+    assert!(!lives(number_in(&file).unwrap()) && !lives(number_in(&stage.path("child")).unwrap()));
+    assert!(!stage.path("late").exists());
+    assert_eq!(std::fs::read_dir(stage.path("records")).unwrap().count(), 0);
+    assert_eq!(stage.result().await.code, Some(137));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_leaves_no_record_when_it_has_ended() {
+    let mut stage = Stage::new();
+    stage.agent("cat $RGMANAGER_RUN; echo $$");
+    let output = stage.run(spec(Operation::Start)).await.output;
+    let lines: Vec<&str> = output.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == lines[1], "{output}");
+    assert_eq!(std::fs::read_dir(stage.path("records")).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,11 +324,14 @@ async fn an_init_script_is_asked_for_its_status_and_answers_in_its_own_numbers()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unit_is_handled_by_systemctl_with_a_deadline_of_its_own() {
     let mut stage = Stage::new();
-    stage.program("systemctl", "echo $*; [ $2 = stop ] && sleep 1000; [ $2 = is-active ] && exit 3; exit 0");
+    stage.program("systemctl", "echo $*; [ $2 = is-active ] && exit 3; exit 0");
     let unit = |operation| RunSpec { runner: Runner::Systemd { unit: "nginx".into() }, ..spec(operation) };
     let started = stage.run(unit(Operation::Start)).await;
     assert_eq!((started.code, started.output.as_str()), (Some(0), "--no-ask-password start -- nginx.service"));
     assert_eq!(stage.run(unit(Operation::Monitor)).await.code, Some(7));
+    stage.program("systemctl", "echo activating; exit 3");
+    assert_eq!(stage.run(unit(Operation::Monitor)).await.code, Some(1));
+    stage.program("systemctl", "sleep 1000");
     let stopped = stage.run(RunSpec { timeout_ms: Some(200), ..unit(Operation::Stop) }).await;
     assert!(stopped.timed_out && stopped.code.is_none(), "{stopped:?}");
 }

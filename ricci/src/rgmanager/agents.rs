@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Cgroups;
 use super::clock::millis;
+use super::leftover;
 use super::masking::mask;
 use super::process::{self, Ended, How, Program};
 
@@ -36,6 +37,12 @@ const CHECKS_MAX: usize = 128;
 
 /// Starts and stops that run at the same time; apart from the checks, so that hanging checks delay no recovery.
 const CHANGES_MAX: usize = 512;
+
+/// First step of every run, in a shell because that starts in half a millisecond: puts the run on record, enters its
+/// cgroup (`$0`, or `none`), becomes the agent. An agent forks as soon as it runs, so that both must come before it.
+/// Whichever fails, the agent still runs: the service matters more.
+const ENTER: &str =
+    "{ echo $$ > \"$RGMANAGER_RUN\"; [ \"$0\" = none ] || echo 0 > \"$0/cgroup.procs\"; } 2> /dev/null; exec \"$@\"";
 
 /// OCF's number for "a parameter cannot be right".
 const OCF_ERR_ARGS: i32 = 2;
@@ -134,6 +141,8 @@ pub struct Places {
     pub systemctl: PathBuf,
     /// Holds a file for every grouping that is started. Gone after a boot.
     pub groupings: PathBuf,
+    /// Holds a record of every run, for the daemon that comes after a killed one. Gone after a boot.
+    pub records: PathBuf,
 }
 
 impl Default for Places {
@@ -142,6 +151,7 @@ impl Default for Places {
             ocf_root: OCF_ROOT.into(),
             systemctl: "/usr/bin/systemctl".into(),
             groupings: "/run/cluster/groupings".into(),
+            records: leftover::RECORDS.into(),
         }
     }
 }
@@ -197,8 +207,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the directory for agents' state files, as the package of the agents does at boot.
-pub fn prepare_agent_state() -> std::io::Result<()> {
+/// Makes the directory for agents' state files, as the package of the agents does at boot, and the one for records.
+pub fn prepare(places: &Places) -> std::io::Result<()> {
+    std::fs::create_dir_all(&places.records)?;
     std::fs::create_dir_all(AGENT_STATE)?;
     std::fs::set_permissions(AGENT_STATE, std::fs::Permissions::from_mode(0o1755))
 }
@@ -214,17 +225,20 @@ impl Inner {
             Err(refused) => return refused.finished(&spec),
         };
         let ended = process::run(program, abort).await;
+        // Not there if the run never came to its first step.
+        let _ = std::fs::remove_file(self.record(spec.id));
         finished(&spec, ended)
     }
 
     fn program(&self, spec: &RunSpec) -> Result<Program, Refused> {
-        let (path, arguments, environment) = match &spec.runner {
-            Runner::Ocf { provider, kind } => self.ocf(spec, provider, kind)?,
-            Runner::Script { path } => script(spec, path)?,
+        let invocation = match &spec.runner {
+            Runner::Ocf { provider, kind } => self.place(spec, self.ocf(spec, provider, kind)?),
+            Runner::Script { path } => self.place(spec, script(spec, path)?),
+            // systemd keeps its units in cgroups of their own, and their starts outlive any systemctl.
             Runner::Systemd { unit } => systemd(spec, unit, &self.places.systemctl)?,
             Runner::Grouping => return Err(Refused::NothingToRun(self.grouping(spec))),
         };
-        let (path, arguments) = self.place(spec, path, arguments);
+        let Invocation { path, arguments, environment } = invocation;
         let timeout = spec.timeout_ms.map(Duration::from_millis);
         Ok(Program { path, arguments, environment, stdin: None, timeout })
     }
@@ -245,23 +259,24 @@ impl Inner {
         i32::from(done.is_err())
     }
 
-    /// Puts the run into the cgroup of its service.
-    fn place(&self, spec: &RunSpec, path: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-        let Some(cgroups) = &self.cgroups else { return (path, arguments) };
-        // systemd keeps its units in cgroups of their own, and the shell on the way loses names that it cannot spell.
-        let spellable = |name: &String| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        if matches!(spec.runner, Runner::Systemd { .. }) || !spec.parameters.keys().all(spellable) {
-            return (path, arguments);
-        }
-        let stays = spec.operation == Operation::Start;
-        match cgroups.of_run(&spec.service, &spec.resource, stays) {
-            Ok(cgroup) => cgroups.wrap(&cgroup, path, arguments),
-            Err(error) => {
-                // The service matters more than the notice of its death.
+    /// Leads the run through its first step.
+    fn place(&self, spec: &RunSpec, mut invocation: Invocation) -> Invocation {
+        let cgroup = self.cgroups.as_ref().map(|cgroups| {
+            let stays = spec.operation == Operation::Start;
+            cgroups.of_run(&spec.service, &spec.resource, stays).inspect_err(|error| {
                 tracing::warn!("{} {}: no cgroup, runs without one: {error}", spec.service, spec.resource);
-                (path, arguments)
-            }
-        }
+            })
+        });
+        let cgroup = cgroup.and_then(Result::ok).unwrap_or_else(|| "none".into());
+        let mut arguments: Vec<OsString> = vec!["-c".into(), ENTER.into(), cgroup.into(), invocation.path.into()];
+        arguments.append(&mut invocation.arguments);
+        let record = self.record(spec.id).to_string_lossy().into_owned();
+        invocation.environment.push((leftover::VARIABLE.to_owned(), record));
+        Invocation { path: "/bin/sh".into(), arguments, environment: invocation.environment }
+    }
+
+    fn record(&self, id: RunId) -> PathBuf {
+        self.places.records.join(id.0.to_string())
     }
 
     fn ocf(&self, spec: &RunSpec, provider: &str, kind: &str) -> Result<Invocation, Refused> {
@@ -294,11 +309,15 @@ impl Inner {
             check_parameter(name, value)?;
             environment.push((format!("OCF_RESKEY_{name}"), value.clone()));
         }
-        Ok((path, vec![operation.into()], environment))
+        Ok(Invocation { path, arguments: vec![operation.into()], environment })
     }
 }
 
-type Invocation = (PathBuf, Vec<OsString>, Vec<(String, String)>);
+struct Invocation {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(String, String)>,
+}
 
 fn script(spec: &RunSpec, path: &Path) -> Result<Invocation, Refused> {
     check_executable(path)?;
@@ -307,7 +326,7 @@ fn script(spec: &RunSpec, path: &Path) -> Result<Invocation, Refused> {
         Operation::Stop => "stop",
         Operation::Monitor => "status",
     };
-    Ok((path.to_owned(), vec![verb.into()], essentials()))
+    Ok(Invocation { path: path.to_owned(), arguments: vec![verb.into()], environment: essentials() })
 }
 
 fn systemd(spec: &RunSpec, unit: &str, systemctl: &Path) -> Result<Invocation, Refused> {
@@ -320,7 +339,7 @@ fn systemd(spec: &RunSpec, unit: &str, systemctl: &Path) -> Result<Invocation, R
     };
     let unit = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
     let arguments = ["--no-ask-password", verb, "--", &unit].map(OsString::from).to_vec();
-    Ok((systemctl.to_owned(), arguments, essentials()))
+    Ok(Invocation { path: systemctl.to_owned(), arguments, environment: essentials() })
 }
 
 /// What every program may count on; nothing else of the daemon's environment reaches it.
@@ -365,7 +384,7 @@ enum Refused {
     Word(String),
     #[error("")]
     NothingToRun(i32),
-    #[error("parameter {0:?} cannot be handed to an agent: no = in names, no zero byte in values")]
+    #[error("parameter {0:?} cannot be handed to an agent: names have letters, digits and _ only, values no zero byte")]
     Parameter(String),
 }
 
@@ -388,7 +407,9 @@ fn check_word(word: &str) -> Result<(), Refused> {
 }
 
 fn check_parameter(name: &str, value: &str) -> Result<(), Refused> {
-    let fine = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+    // It becomes a variable of the environment, and shells know no others.
+    let spellable = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let fine = !name.is_empty() && spellable && !value.contains('\0');
     if fine { Ok(()) } else { Err(Refused::Parameter(name.to_owned())) }
 }
 
@@ -405,6 +426,10 @@ fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
     let mut output = mask(&output, spec.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let timed_out = matches!(how, How::TimedOut);
     let (code, remark) = match how {
+        // On its way up or down: neither running nor safely absent.
+        How::Exited(3) if is_check_of_unit(spec) && ["activating", "deactivating"].contains(&output.as_str()) => {
+            (Some(1), None)
+        }
         How::Exited(code) => (Some(ocf_code(&spec.runner, spec.operation, code)), None),
         // As a shell would number it; a failure like any other.
         How::Signalled(signal) => (Some(128 + signal), Some(format!("killed by signal {signal}"))),
@@ -431,6 +456,10 @@ fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
         duration_ms: millis(duration),
         timed_out,
     }
+}
+
+fn is_check_of_unit(spec: &RunSpec) -> bool {
+    spec.operation == Operation::Monitor && matches!(spec.runner, Runner::Systemd { .. })
 }
 
 /// What an exit code means in OCF's numbers.

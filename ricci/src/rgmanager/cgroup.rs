@@ -1,9 +1,7 @@
 //! The cgroups in which resources run: one per service, in it one per resource for what its start leaves behind,
 //! and one for all other runs of its agents.
 //!
-//! Used by `agents` to place a run and by `notice` to see the death of a process. A process must enter its cgroup
-//! before it forks, which needs a step between fork and exec: a shell of one line, because it starts in half a
-//! millisecond, where the daemon's own program with its libraries takes three. Without a writable cgroup v2
+//! Used by `agents` to place a run and by `notice` to see the death of a process. Without a writable cgroup v2
 //! everything runs where the daemon runs, and the log says so.
 
 use std::ffi::OsString;
@@ -11,9 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use shared::ids::{ResourceName, ServiceName};
-
-/// `$0` is the cgroup. Not entering it costs the notice of a death, not the service: the program runs all the same.
-const ENTER: &str = "echo 0 > \"$0/cgroup.procs\"; exec \"$@\"";
 
 /// The cgroup for the runs of one service that leave nothing behind: checks and stops. Kept apart, so that the
 /// resource's own cgroup is empty exactly when nothing of the resource lives.
@@ -83,13 +78,6 @@ impl Cgroups {
             }
             let _ = std::fs::remove_dir(service);
         }
-    }
-
-    /// Program and arguments that run `program` in the cgroup at `path`.
-    pub fn wrap(&self, path: &Path, program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-        let mut all = vec!["-c".into(), ENTER.into(), path.into(), program.into_os_string()];
-        all.extend(arguments);
-        ("/bin/sh".into(), all)
     }
 }
 

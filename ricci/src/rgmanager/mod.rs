@@ -3,7 +3,7 @@
 //! `driver` takes what the adapters report, hands it to the engine, and lets the adapters do what the engine wants:
 //! `agents` (resource agents), `fence` (fence agents), `control` (the socket) with `publish` (the stream), `files`
 //! (disk), `notice` (what the kernel tells), `clock`. Below `agents` and `fence` lie `process`, `output`,
-//! `masking` and `cgroup`. No adapter decides anything, and none retries.
+//! `masking`, `leftover` and `cgroup`. No adapter decides anything, and none retries.
 
 pub mod agents;
 pub mod cgroup;
@@ -13,6 +13,7 @@ mod disk;
 pub mod driver;
 pub mod fence;
 pub mod files;
+pub mod leftover;
 pub mod log;
 mod masking;
 pub mod notice;
