@@ -57,6 +57,7 @@ pub fn health(snapshot: &Snapshot) -> Health {
     let started = status.services.iter().filter(|service| service.state == ServiceState::Started).count();
     let sentence = match status.services.len() {
         0 => "All nodes are members. There are no services yet.".to_owned(),
+        1 if started == 1 => "The service is started. All nodes are members.".to_owned(),
         all if all == started => format!("All {all} services are started. All nodes are members."),
         all => format!("{started} of {all} services are started, the others were stopped on purpose."),
     };
