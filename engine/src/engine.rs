@@ -224,6 +224,8 @@ impl Engine {
                     QuorumHere::No
                 }
             }
+            // The ring it speaks of is still on its way here; that it is not quorate is certain already.
+            Some(said) if !said.quorate && said.ring_seq > self.ring.seq => QuorumHere::No,
             _ => QuorumHere::Unknown,
         }
     }
@@ -473,7 +475,11 @@ impl Engine {
                 }
                 self.hellos.insert(from, *hello);
             }
-            Message::Found { at, view, members } => self.handle_found(at, view, &members, out),
+            Message::Found { at, view, members } => {
+                self.handle_found(at, view, &members, out);
+                // Somebody has said hello again meanwhile: found anew from the newest hellos.
+                self.found_sent &= from != self.me || self.joined.is_some();
+            }
             Message::Snapshot { to, nonce, view: _, state } => {
                 if to == self.me && nonce == self.nonce && self.own_hello_seen {
                     self.install(now, *state, out);
@@ -503,7 +509,12 @@ impl Engine {
     fn handle_found(&mut self, at: Time, view: ViewTag, members: &BTreeMap<NodeId, u64>, out: &mut Out) {
         let complete = members.iter().all(|(node, nonce)| self.hellos.get(node).is_some_and(|h| h.nonce == *nonce));
         let fresh = self.hellos.values().all(|hello| hello.state.is_none());
-        if view != self.view_tag || !complete || !fresh || !members.contains_key(&self.me) {
+        if view != self.view_tag || !complete || !fresh {
+            return;
+        }
+        if !members.contains_key(&self.me) {
+            // The snapshot that comes is of this very point: nothing from before it may be replayed on top.
+            self.buffer.clear();
             return;
         }
         let hellos: BTreeMap<NodeId, Hello> =
@@ -515,6 +526,16 @@ impl Engine {
         let state = Replicated::found(at, &conf, conf_text, view, &hellos, &mut folded);
         self.enter_state(state, conf, out);
         self.give_out(folded, out);
+        // Whoever said hello too late to be named is a joiner now; waiting for its next hello would cost seconds.
+        let late: Vec<(NodeId, Hello)> = self
+            .hellos
+            .iter()
+            .filter(|(id, _)| !members.contains_key(id))
+            .map(|(&id, hello)| (id, hello.clone()))
+            .collect();
+        for (id, hello) in late {
+            self.handle_hello(at, id, hello, out);
+        }
     }
 
     fn install(&mut self, now: Time, state: Replicated, out: &mut Out) {
@@ -535,6 +556,11 @@ impl Engine {
         if self.disk.as_ref().is_none_or(|disk| disk.digest != state.conf.digest) {
             out.actions.push(Action::StoreConf { conf: state.conf.clone() });
             out.actions.push(Action::SwitchConf { conf: state.conf.clone(), reload_corosync: false });
+        }
+        if let Some(offer) = &state.offer {
+            // Every member must store it, those that came after it was offered too.
+            self.storing = Some(offer.conf.clone());
+            out.actions.push(Action::StoreConf { conf: offer.conf.clone() });
         }
         out.actions.push(Action::SaveIntents(state.intents()));
         self.disk = Some(state.conf.clone());

@@ -351,6 +351,12 @@ impl Holder {
                 });
                 held.work = Work::StopFailed { epoch, again: None };
             }
+            (Duty::Run(epoch), Work::StopFailed { epoch: failed, .. }) if *failed != epoch => {
+                // What was reported under the earlier epoch came too late; the state still believes that it runs.
+                *failed = epoch;
+                let outcome = ReportOutcome::CheckFailed { failure: not_running(name, now) };
+                said.push(Said::Report { service: name.clone(), epoch, outcome });
+            }
             (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
             (Duty::Stop(epoch), Work::Stopped { purpose }) => {
                 if *purpose != StopFor::Duty(epoch) {
@@ -358,6 +364,8 @@ impl Holder {
                     said.push(Said::Report { service: name.clone(), epoch, outcome: ReportOutcome::Stopped });
                 }
             }
+            // Its report is on the way; what it asks for will come under another epoch.
+            (Duty::Stop(epoch), Work::StopFailed { epoch: failed, .. }) if *failed == epoch => {}
             (Duty::Stop(epoch), _) => self.begin_stop(now, name, StopFor::Duty(epoch), actions),
             (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. }) => {}
             // Until it is stopped this node gets no services, so it is tried again and again.
@@ -365,7 +373,7 @@ impl Holder {
             (Duty::Foreign, _) => self.begin_stop(now, name, StopFor::Foreign, actions),
             _ => {}
         }
-        self.advance(now, name, actions, said);
+        self.advance(now, name, quorum, actions, said);
     }
 
     /// Ends what runs on the tree (checks at once, a start after its current agent) and walks it down.
@@ -406,12 +414,21 @@ impl Holder {
     }
 
     /// Starts the next run of a walk, or ends it.
-    fn advance(&mut self, now: Time, name: &ServiceName, actions: &mut Vec<Action>, said: &mut Vec<Said>) {
+    fn advance(
+        &mut self,
+        now: Time,
+        name: &ServiceName,
+        quorum: QuorumHere,
+        actions: &mut Vec<Action>,
+        said: &mut Vec<Said>,
+    ) {
         loop {
             let next_run = RunId(self.next_run);
             let Some(held) = self.held.get_mut(name) else { return };
             let Some(walk) = held.walk_mut() else { return };
-            if walk.current.is_some() {
+            // While quorum is being counted a start goes no further.
+            let waits = walk.operation == Operation::Start && quorum != QuorumHere::Yes && !walk.todo.is_empty();
+            if walk.current.is_some() || waits {
                 return;
             }
             if let Some(resource) = walk.todo.pop_front() {
