@@ -100,11 +100,12 @@ fn cargo_test(package: &str, arguments: &[String]) -> Result<()> {
     run::cargo(&words)
 }
 
+/// Optimised programs, because the figures are of what is shipped.
 fn bench(what: &str, arguments: &[String]) -> Result<()> {
     packages::need_root("the measurements run on hosts made of network namespaces")?;
     packages::install(packages::LAB)?;
-    run::cargo(&["build", "--workspace", "--bins"])?;
+    run::cargo(&["build", "--release", "--package", "ricci", "--package", "lab", "--bins"])?;
     let mut words = vec![what];
     words.extend(arguments.iter().map(String::as_str));
-    run::built("bench", &words)
+    run::released("bench", &words)
 }

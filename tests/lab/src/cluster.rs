@@ -1,11 +1,14 @@
 //! Our suite on a lab: hosts with corosync, rgmanager and a cluster.conf laid on their disks, as an administrator would lay them
 //! by hand. For tests and measurements that need no console; ricci and luci are not in the path.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use shared::ids::{NodeName, ServiceName};
+use shared::socket::{Ask, PutConf, Reply, SOCKET_PATH};
 use shared::status::{ClusterStatus, Membership, ServiceStatus};
 use shared::text::ServiceState;
 
@@ -14,12 +17,18 @@ use crate::{BMC_PASSWORD, BMC_USER, Lab, LabOptions, Place, bmc_address, host_na
 /// The address of the service `web` in the samples of this module.
 pub const SERVICE_ADDRESS: &str = "10.77.0.100";
 
-/// Starts corosync and rgmanager at boot and keeps their output in /var/log/cluster.
+/// Starts corosync and rgmanager at boot and keeps their output in /var/log/cluster. A daemon that fails is started again, as
+/// its unit does.
 const RC: &str = "mkdir -p /var/log/cluster /var/lib/corosync /run/cluster /run/apache2 /run/lock /run/resource-agents
 corosync
 until corosync-cfgtool -s >/dev/null 2>&1; do sleep 0.05; done
-setsid rgmanager >>/var/log/cluster/rgmanager.log 2>&1 </dev/null &
+setsid sh -c 'until rgmanager; do sleep 0.2; done' >>/var/log/cluster/rgmanager.log 2>&1 </dev/null &
 ";
+
+/// A cluster forms within seconds; a machine under load gets more.
+const FORMING: Duration = Duration::from_secs(60);
+/// For an answer on the control socket.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the cluster shall be.
 pub struct ClusterOptions {
@@ -35,6 +44,10 @@ pub struct ClusterOptions {
     pub fence_password: String,
     /// Attributes of `<fence_daemon>`.
     pub fence_daemon: String,
+    /// Further files on every host's disk: path, content, mode.
+    pub files: Vec<(String, String, u32)>,
+    /// What rgmanager logs, as in its `RGMANAGER_LOG`.
+    pub log_level: String,
 }
 
 impl ClusterOptions {
@@ -48,6 +61,8 @@ impl ClusterOptions {
             fence_extra: vec![String::new(); hosts],
             fence_password: BMC_PASSWORD.to_owned(),
             fence_daemon: "post_join_delay=\"10\"".to_owned(),
+            files: Vec::new(),
+            log_level: "info".to_owned(),
         }
     }
 
@@ -120,16 +135,73 @@ impl Cluster {
             lab_options(options.hosts)
                 .powered_off()
                 .binaries(built_programs()?)
-                .rc(RC)
+                .rc(format!("export RGMANAGER_LOG={}\n{RC}", options.log_level))
                 .file("/etc/cluster/cluster.conf", conf, 0o600)
                 .file("/etc/corosync/corosync.conf", corosync, 0o644)
                 .file("/etc/corosync/authkey", "0123456789abcdef".repeat(16), 0o400),
         )?;
+        for (path, content, mode) in &options.files {
+            (1..=options.hosts).try_for_each(|host| lab.put(host, path, content, *mode))?;
+        }
         for host in 1..=options.hosts {
             lab.put(host, "/var/www/html/index.html", format!("{}\n", host_name(host)), 0o644)?;
         }
         lab.power_on_all()?;
         Ok(Self { lab, options })
+    }
+
+    /// Asks the daemon of a host by its control socket, as root.
+    pub fn ask(&self, host: usize, ask: &Ask) -> Result<Reply> {
+        let init = self.lab.init(host).with_context(|| format!("{} has no power", host_name(host)))?;
+        // A socket with a path is found by its path alone, whatever the network it was made in.
+        let path = format!("/proc/{init}/root{SOCKET_PATH}");
+        let mut stream = UnixStream::connect(&path).with_context(|| format!("cannot connect to {path}"))?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        let mut line = serde_json::to_string(ask)?;
+        line.push('\n');
+        stream.write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(&stream).read_line(&mut answer)?;
+        serde_json::from_str(&answer).with_context(|| format!("not an answer: {answer:?}"))
+    }
+
+    /// Puts the options as they are now, as this version, into force through the daemon of a host.
+    pub fn put_conf(&self, host: usize, version: u64) -> Result<()> {
+        let ask = Ask::PutConf { text: self.options.conf(version), origin: "the lab".into() };
+        match self.ask(host, &ask)? {
+            Reply::PutConf { result: PutConf::Accepted { .. } } => Ok(()),
+            other => bail!("the configuration was not accepted: {other:?}"),
+        }
+    }
+
+    /// Waits until every host is a member in everybody's eyes and `web` is started; its owner.
+    pub fn formed(&self) -> Result<usize> {
+        let all: Vec<usize> = (1..=self.options.hosts).collect();
+        all.iter().try_for_each(|&host| self.wait_members(host, &all, FORMING))?;
+        self.wait_state(1, "web", ServiceState::Started, FORMING)?;
+        self.owner(1, "web").context("a started service has an owner")
+    }
+
+    /// The hosts that are not `of`.
+    pub fn others(&self, of: usize) -> Vec<usize> {
+        (1..=self.options.hosts).filter(|&host| host != of).collect()
+    }
+
+    /// Waits until a service is started on a host, as `host` sees it.
+    pub fn wait_owner(&self, host: usize, name: &str, owner: usize, limit: Duration) -> Result<()> {
+        let what = format!("{name} to be started on {}", host_name(owner));
+        let seen = wait_for(&what, limit, || {
+            let service = self.service(host, name)?;
+            let there = service.owner.is_some_and(|node| node.0 == host_name(owner));
+            (service.state == ServiceState::Started && there).then_some(())
+        });
+        seen.with_context(|| format!("node{host} says:\n{}\n{}", self.clustat(host), self.log(host)))
+    }
+
+    /// Power commands that BMCs got so far: somebody fenced.
+    pub fn fencings(&self) -> Result<Vec<String>> {
+        let events = self.lab.events()?;
+        Ok(events.lines().filter(|line| line.contains("bmc: set power")).map(str::to_owned).collect())
     }
 
     /// What a host's `clustat` says, as data; `None` while it does not answer.

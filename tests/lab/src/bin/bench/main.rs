@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Measurements on the lab: `bench failover` cuts the power of the host that serves, again and again, and tells where the time
+//! until the next answer goes, for our suite and beside it for Pacemaker, if that is installed.
+//!
+//! Started by `cargo xtask bench`. Reads logs of the hosts (they share one clock) and what an HTTP client gets; asks no
+//! program for its own opinion of how fast it was.
+
+#![expect(clippy::print_stdout, reason = "the figures go to the person who asked for them")]
+
+mod ours;
+mod pacemaker;
+mod phases;
+mod stamps;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use phases::Table;
+
+#[derive(Parser)]
+#[command(name = "bench", about = "Measurements on hosts made of namespaces (root)")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Power of the owner is cut: the phases until another host answers.
+    Failover(Failover),
+}
+
+/// What is measured, and how often.
+#[derive(Args)]
+struct Failover {
+    /// How often the power is cut, per number of hosts.
+    #[arg(long, default_value_t = 10)]
+    runs: usize,
+    /// Numbers of hosts.
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 3])]
+    hosts: Vec<usize>,
+    /// Leave Pacemaker out although it is installed.
+    #[arg(long)]
+    without_pacemaker: bool,
+    /// Show every run.
+    #[arg(long)]
+    each: bool,
+}
+
+fn main() -> Result<()> {
+    let Arguments { what: What::Failover(wanted) } = Arguments::parse();
+    println!("Power of the owner is cut; token 1000 ms, fence_ipmilan (off), address + apache, one request per 10 ms.");
+    println!("Seconds, min / median / max. {}", load());
+    let with_pacemaker = !wanted.without_pacemaker && pacemaker::installed();
+    if !with_pacemaker && !wanted.without_pacemaker {
+        println!("Pacemaker is not installed (apt install pacemaker), so there is nothing to compare with.");
+    }
+    for &hosts in &wanted.hosts {
+        let mut tables = vec![("ours", ours::measure(hosts, wanted.runs, wanted.each)?)];
+        if with_pacemaker {
+            tables.push(("Pacemaker", pacemaker::measure(hosts, wanted.runs, wanted.each)?));
+        }
+        report(hosts, &tables);
+    }
+    Ok(())
+}
+
+fn report(hosts: usize, tables: &[(&str, Table)]) {
+    println!("\n{hosts} hosts");
+    if hosts == 2 {
+        println!(
+            "(two_node; ours: the fence device of the survivor has delay=\"2\", as an administrator of two nodes would \
+             set it, so that the survivor fences at once and need not wait for its head start)"
+        );
+    }
+    phases::print(tables);
+    println!("{}", load());
+}
+
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("Load of the machine: {}.", text.split(' ').take(3).collect::<Vec<_>>().join(" "))
+}
