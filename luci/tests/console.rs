@@ -563,6 +563,13 @@ async fn pages_carry_the_headers_that_protect_them_and_lead_to_the_login() {
     let missing = browser.get("/nowhere").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert!(missing.body.contains("error-home"), "an error page offers a way on");
+    for (answer, status) in [
+        (browser.post("/clusters", &[]).await, StatusCode::METHOD_NOT_ALLOWED),
+        (browser.post_from("/login", &[], "https://evil.example").await, StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(answer.status, status);
+        assert!(answer.body.contains("error-home"), "{}", answer.body);
+    }
 }
 
 #[tokio::test]
@@ -575,4 +582,62 @@ async fn the_api_tells_the_state_and_refuses_strangers() {
     let mut stranger = luci.browser();
     assert_eq!(stranger.get("/api/v1/clusters").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(stranger.get("/api/v1/health").await.status, StatusCode::OK);
+}
+
+/// Values of an attribute on a page, as addresses.
+fn addresses(body: &str, attribute: &str) -> Vec<String> {
+    let mark = format!(" {attribute}=\"");
+    body.split(&mark)
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|address| address.starts_with('/'))
+        .map(|address| address.replace("&#38;", "&").replace("&amp;", "&"))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_link_and_every_form_of_every_page_leads_somewhere() {
+    let (_luci, _fake, _nodes, mut browser) = with_service().await;
+    let fence = "/clusters/alpha/add-fence-device";
+    let fields = [("agent", "fence_xvm"), ("name", "xvm"), ("a-multicast_address", "225.0.0.12")];
+    browser.submit(&format!("{fence}?agent=fence_xvm"), fence, &fields).await;
+    let methods = "/clusters/alpha/nodes/node1/fence-methods";
+    let fields = [("op", "add-method"), ("name", "power"), ("device", "xvm"), ("a-port", "node1")];
+    browser.submit("/clusters/alpha/nodes/node1", methods, &fields).await;
+    let domain = "/clusters/alpha/add-failover-domain";
+    browser.submit(domain, domain, &[("name", "a domain"), ("node", "node1")]).await;
+    let resource = "/clusters/alpha/add-resource";
+    let fields = [("kind", "ip"), ("a-address", "10.0.0.9/24")];
+    browser.submit(&format!("{resource}?kind=ip"), resource, &fields).await;
+    let tree = "/clusters/alpha/services/service:web/add-resource";
+    browser.submit(tree, tree, &[("parent", ""), ("shared", "ip:10.0.0.9/24")]).await;
+
+    let mut waiting = vec!["/clusters".to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    let mut forms = std::collections::BTreeSet::new();
+    while let Some(page) = waiting.pop() {
+        if !seen.insert(page.clone()) {
+            continue;
+        }
+        let answer = browser.get(&page).await;
+        assert_eq!(answer.status, StatusCode::OK, "{page}: {}", answer.text());
+        forms.extend(addresses(&answer.body, "action").into_iter().map(|action| (action, page.clone())));
+        waiting.extend(addresses(&answer.body, "href"));
+    }
+    for page in [
+        "/clusters/alpha/nodes/node1/fence",
+        "/clusters/alpha/services/service%3Aweb/resources/0",
+        "/clusters/alpha/resources/ip/10.0.0.9%2F24",
+        "/clusters/alpha/failover-domains/a%20domain",
+        "/clusters/alpha/configure/versions/2",
+    ] {
+        assert!(seen.contains(page), "{page} is not linked; there are {seen:#?}");
+    }
+    for (action, page) in forms {
+        // Without the token a form that exists is refused; one that does not exist is not found.
+        let answer = browser.post(&action, &[]).await;
+        let linked = seen.iter().any(|page| page.split('?').next() == Some(action.as_str()));
+        let reads = linked && answer.status == StatusCode::METHOD_NOT_ALLOWED;
+        assert!(reads || answer.status == StatusCode::FORBIDDEN, "{action} on {page}: {}", answer.status);
+    }
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use shared::api::{ConfAccepted, ProblemCode, PutConf};
 use shared::conf::edit::{self, Edit, EditError};
+use shared::conf::model::Conf;
 use shared::conf::{self, Loaded};
-use shared::ids::{ConfVersion, NodeName};
+use shared::ids::{ConfDigest, ConfVersion, NodeName};
 
 use super::{App, AppError, Who};
 use crate::clock;
@@ -27,6 +28,22 @@ impl ConfLocks {
     fn of(&self, cluster: ClusterId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(locks.entry(cluster).or_default())
+    }
+}
+
+/// The newest configuration of each cluster, read once: every page and every live update wants it.
+#[derive(Debug, Default)]
+pub(crate) struct ConfCache(Mutex<HashMap<ClusterId, (ConfDigest, Arc<Conf>)>>);
+
+impl ConfCache {
+    fn of(&self, cluster: ClusterId, digest: &ConfDigest) -> Option<Arc<Conf>> {
+        let cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        cache.get(&cluster).filter(|(of, _)| of == digest).map(|(_, conf)| Arc::clone(conf))
+    }
+
+    fn put(&self, cluster: ClusterId, digest: ConfDigest, conf: &Arc<Conf>) {
+        let mut cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        cache.insert(cluster, (digest, Arc::clone(conf)));
     }
 }
 
@@ -114,6 +131,20 @@ fn moved(base: ConfVersion, now: &StoredConf) -> AppError {
 }
 
 impl App {
+    /// The newest configuration that luci has stored, for looking at; asks no node.
+    pub async fn known_conf(&self, cluster: ClusterId) -> Result<Option<Arc<Conf>>, AppError> {
+        let Some(digest) = self.repo.newest_digest(cluster).await? else { return Ok(None) };
+        if let Some(conf) = self.conf_cache.of(cluster, &digest) {
+            return Ok(Some(conf));
+        }
+        let Some(stored) = self.repo.newest_conf(cluster).await? else { return Ok(None) };
+        let conf = conf::load(&stored.text).conf.map(Arc::new);
+        if let Some(conf) = &conf {
+            self.conf_cache.put(cluster, stored.digest, conf);
+        }
+        Ok(conf)
+    }
+
     /// The newest configuration luci knows. When the cluster already uses a newer one that luci has not read yet, it is
     /// asked for.
     pub async fn current_conf(&self, cluster: &Cluster) -> Result<Current, AppError> {

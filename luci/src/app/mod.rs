@@ -31,6 +31,7 @@ pub struct App {
     pub(crate) secrets: Secrets,
     pub(crate) logins: Arc<auth::LoginLimits>,
     pub(crate) conf_lock: Arc<conf::ConfLocks>,
+    pub(crate) conf_cache: Arc<conf::ConfCache>,
 }
 
 impl App {
@@ -45,6 +46,7 @@ impl App {
             secrets: Secrets::default(),
             logins: Arc::new(auth::LoginLimits::new()),
             conf_lock: Arc::default(),
+            conf_cache: Arc::default(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Errors as pages: status, what happened, what to do next, and always a way on. Inner details stay in the log.
 
 use askama::Template;
-use axum::http::{StatusCode, Uri};
+use axum::extract::Request;
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use crate::app::{AppError, errors_of};
@@ -152,6 +154,38 @@ impl IntoResponse for PageError {
         let body = page.render().unwrap_or_else(|_| told.title.to_owned());
         (told.status, Html(body)).into_response()
     }
+}
+
+/// Turns what the layers below refuse in their own words (wrong method, too large, foreign origin, unreadable address) into
+/// pages like all others. The API has its own form of errors.
+pub(super) async fn as_page(request: Request, next: Next) -> Response {
+    let api = request.uri().path().starts_with("/api/");
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_page =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain"));
+    if api || is_page || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (title, text) = match status {
+        StatusCode::FORBIDDEN => {
+            ("This request was refused", "It did not come from a page of this luci, so nothing was done.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "What was sent is larger than luci takes; nothing was done."),
+        StatusCode::NOT_FOUND => ("Not found", "There is nothing at this address."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("Not possible here", "This address cannot be used in this way; nothing was done.")
+        }
+        _ => ("This request cannot be read", "The address or the form is not complete; nothing was done."),
+    };
+    let page = ErrorPage {
+        title,
+        text,
+        next: "Open the page again, or start from the list of clusters.",
+        code: status.as_u16(),
+    };
+    let body = page.render().unwrap_or_else(|_| title.to_owned());
+    (status, Html(body)).into_response()
 }
 
 /// A text as a part of an address's query.

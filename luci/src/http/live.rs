@@ -97,7 +97,7 @@ async fn cluster_parts(app: &App, who: &Who, cluster: &Cluster, wanted: &Wanted)
             "head" => HeadPanel::new(&cluster.name, &snapshot, who).render()?,
             "matrix" => {
                 let conf = known_conf(app, cluster).await?;
-                MatrixPanel::new(&cluster.name, &snapshot, conf.as_ref(), who).render()?
+                MatrixPanel::new(&cluster.name, &snapshot, conf.as_deref(), who).render()?
             }
             "requests" => requests_panel(app, cluster).await?.render()?,
             "events" => events_panel(app, cluster, &filter(wanted)).await?.render()?,

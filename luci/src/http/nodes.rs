@@ -35,7 +35,7 @@ pub(super) async fn nodes_panel(
 ) -> Result<NodesPanel, PageError> {
     let rows = app.repo.nodes_of(cluster.id).await?;
     let conf = known_conf(app, cluster).await?;
-    Ok(NodesPanel::new(&cluster.name, &rows, snapshot, conf.as_ref(), who))
+    Ok(NodesPanel::new(&cluster.name, &rows, snapshot, conf.as_deref(), who))
 }
 
 pub(super) async fn nodes(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
@@ -57,7 +57,7 @@ pub(super) async fn node_panel(
 ) -> Result<NodePanel, PageError> {
     let row = app.node(cluster, name).await?;
     let conf = known_conf(app, cluster).await?;
-    Ok(NodePanel::new(&cluster.name, &row, snapshot, conf.as_ref(), who))
+    Ok(NodePanel::new(&cluster.name, &row, snapshot, conf.as_deref(), who))
 }
 
 async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormErrors) -> Result<NodePage, PageError> {
@@ -67,7 +67,7 @@ async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormE
     let version = app.repo.newest_conf(cluster.id).await?.map_or_else(String::new, |stored| stored.version.to_string());
     let filter = EventFilter { subject: Some(("node", name.to_owned())), ..EventFilter::default() };
     let events = app.repo.events(cluster.id, &filter, EVENTS).await?;
-    let configured = conf.as_ref().and_then(|conf| conf.node(&name.into()));
+    let configured = conf.as_deref().and_then(|conf| conf.node(&name.into()));
     let domains = conf.iter().flat_map(|conf| &conf.domains).filter_map(|domain| {
         let (_, priority) = domain.nodes.iter().find(|(node, _)| node.as_str() == name)?;
         let text = if domain.ordered { format!("priority {priority}") } else { "member".into() };
@@ -80,7 +80,7 @@ async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormE
         events: EventsPanel::new(&events),
         name: name.to_owned(),
         root: node_address(&cluster, name),
-        methods: methods(configured, conf.as_ref()),
+        methods: methods(configured, conf.as_deref()),
         devices: devices.map(|d| DeviceChoice { name: d.name.clone(), agent: d.agent.clone() }).collect(),
         domains: domains.collect(),
         votes: configured.map_or_else(String::new, |node| node.votes.to_string()),

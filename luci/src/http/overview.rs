@@ -29,7 +29,7 @@ pub(super) async fn overview(State(app): State<App>, who: Who, Path(cluster): Pa
     let tasks = app.repo.open_tasks().await?;
     draw(&OverviewPage {
         head: HeadPanel::new(&cluster.name, &snapshot, &who),
-        matrix: MatrixPanel::new(&cluster.name, &snapshot, conf.as_ref(), &who),
+        matrix: MatrixPanel::new(&cluster.name, &snapshot, conf.as_deref(), &who),
         requests: requests_panel(&app, &cluster).await?,
         events: events_panel(&app, &cluster, &EventFilter::default()).await?,
         unprotected: conf

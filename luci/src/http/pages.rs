@@ -1,5 +1,7 @@
 //! What all handlers of pages need: the frame around a page, redirects with a message, and the drawn page as an answer.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use shared::conf::model::Conf;
@@ -73,9 +75,8 @@ pub(super) fn snapshot(app: &App, cluster: &Cluster) -> Snapshot {
 }
 
 /// The newest configuration that luci has stored; asks no node.
-pub(super) async fn known_conf(app: &App, cluster: &Cluster) -> Result<Option<Conf>, PageError> {
-    let stored = app.repo.newest_conf(cluster.id).await?;
-    Ok(stored.and_then(|stored| shared::conf::load(&stored.text).conf))
+pub(super) async fn known_conf(app: &App, cluster: &Cluster) -> Result<Option<Arc<Conf>>, PageError> {
+    Ok(app.known_conf(cluster.id).await?)
 }
 
 /// Goes to a page, leaving a message for it.

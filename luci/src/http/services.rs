@@ -43,7 +43,7 @@ pub(super) async fn services_panel(
     snapshot: &Snapshot,
 ) -> Result<ServicesPanel, PageError> {
     let conf = known_conf(app, cluster).await?;
-    Ok(ServicesPanel::new(&cluster.name, snapshot, conf.as_ref(), who))
+    Ok(ServicesPanel::new(&cluster.name, snapshot, conf.as_deref(), who))
 }
 
 pub(super) async fn services(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {

@@ -82,6 +82,17 @@ impl Repo {
         Ok(row.map(StoredConf::from))
     }
 
+    /// Digest of the newest version that is known to be accepted.
+    pub async fn newest_digest(&self, cluster: ClusterId) -> Result<Option<ConfDigest>> {
+        let row: Option<(String,)> = sqlx::query_as(
+            "SELECT digest FROM conf_versions WHERE cluster_id = $1 AND accepted = 1 ORDER BY version DESC, at DESC LIMIT 1",
+        )
+        .bind(cluster)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|(digest,)| ConfDigest(digest)))
+    }
+
     pub async fn conf(&self, cluster: ClusterId, version: ConfVersion) -> Result<Option<StoredConf>> {
         let row: Option<Row> = sqlx::query_as(
             "SELECT * FROM conf_versions WHERE cluster_id = $1 AND version = $2 ORDER BY accepted DESC, at DESC LIMIT 1",
