@@ -317,7 +317,9 @@ impl ServiceView<'_> {
 
     /// A node that joined after the service was placed and that its domain wants strictly more (rhcs.md §4.3).
     fn better_newcomer(&self, service: &Service, holder: NodeId, load: &Load) -> Option<NodeId> {
-        if obstacle(self.state, self.conf, self.name, self.record).is_some() {
+        // A holder whose daemon has just come back is no worse a place because it has not said yet that it is ready.
+        let ready = self.takers.contains(&holder);
+        if !ready || obstacle(self.state, self.conf, self.name, self.record).is_some() {
             return None;
         }
         let situation = situation(self.record, self.takers);

@@ -340,9 +340,8 @@ impl Engine {
         for (member, reason) in left {
             self.losses.insert(member.node, LossSeen { at: now, reason: *reason });
         }
-        for member in joined {
-            self.losses.remove(&member.node);
-        }
+        // What is known of a loss stays known when the node comes back: until it has said what it runs it is still lost, and its
+        // grace goes on.
         let gone: Vec<NodeId> = left
             .iter()
             .map(|(member, _)| member.node)
@@ -369,7 +368,7 @@ impl Engine {
         change(&mut joined.state, &conf, &mut folded);
         self.dirty = true;
         if folded.switched {
-            self.bring_conf_into_force(out);
+            self.bring_conf_into_force(&mut folded, out);
         }
         self.give_out(folded, out);
         if let Some(joined) = &self.joined
@@ -393,11 +392,11 @@ impl Engine {
     }
 
     /// The configuration of the state has just changed: compile it and bring services and disk in line.
-    fn bring_conf_into_force(&mut self, out: &mut Out) {
+    fn bring_conf_into_force(&mut self, folded: &mut Folded, out: &mut Out) {
         let Some(joined) = &mut self.joined else { return };
         let Some(conf) = shared::conf::load(&joined.state.conf.text).conf else { return };
         joined.conf = Arc::new(conf);
-        joined.state.fold_conf_in_force(&joined.conf);
+        joined.state.fold_conf_in_force(&joined.conf, folded);
         let conf = joined.state.conf.clone();
         let reload_corosync = joined.state.coordinator() == Some(self.me);
         self.disk = Some(conf.clone());

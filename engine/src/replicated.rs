@@ -427,7 +427,7 @@ impl Replicated {
     /// A lost node that nobody has decided to fence yet is back and says what it runs: what it holds and runs whole is taken over,
     /// the rest is recovered.
     fn forgive(&mut self, at: Time, conf: &Conf, node: NodeId, hello: &Hello, folded: &mut Folded) {
-        self.lost.remove(&node);
+        let never_seen = self.lost.remove(&node).is_some_and(|lost| lost.boot.is_none());
         let name = node_name(conf, node);
         let held: Vec<ServiceName> = self.held_by(node).cloned().collect();
         for service in held {
@@ -440,8 +440,12 @@ impl Replicated {
                 self.release_lost(at, conf, &service, Reason::NodeLost { node: name.clone() }, folded);
             }
         }
-        let text = format!("{name} is back and tells what it runs; it is not fenced");
-        folded.fact(at, Subject::Node(name), FactSeverity::Warning, FactKind::NodeForgiven, text, None);
+        let (severity, text) = if never_seen {
+            (FactSeverity::Info, format!("{name} has come up; it need not be fenced"))
+        } else {
+            (FactSeverity::Warning, format!("{name} is back and tells what it runs; it is not fenced"))
+        };
+        folded.fact(at, Subject::Node(name), severity, FactKind::NodeForgiven, text, None);
     }
 
     /// The services a node holds.
@@ -520,9 +524,15 @@ impl Replicated {
     }
 
     /// Brings the services in line with a configuration that has just come into force.
-    pub(crate) fn fold_conf_in_force(&mut self, conf: &Conf) {
+    pub(crate) fn fold_conf_in_force(&mut self, conf: &Conf, folded: &mut Folded) {
         for service in &conf.services {
             self.services.entry(service.name.clone()).or_insert_with(Record::new);
+        }
+        let removed: Vec<ServiceName> =
+            self.services.keys().filter(|name| conf.service(name).is_none()).cloned().collect();
+        for service in &removed {
+            let text = "the new configuration no longer has it".to_owned();
+            self.finish_order(service, ResultCode::NoService, None, text, folded);
         }
         // A removed service that somebody holds stays until it is stopped.
         self.services.retain(|name, record| record.holder.is_some() || conf.service(name).is_some());
