@@ -189,6 +189,11 @@ fn a_new_configuration_comes_into_force() {
         assert!(begun.elapsed() < PATIENCE, "cluster.conf is not the new one");
         std::thread::sleep(Duration::from_millis(5));
     }
+    // The version before can be brought back.
+    let kept = std::fs::read_dir("/var/lib/cluster/conf").unwrap().flatten();
+    let mut kept: Vec<String> = kept.map(|entry| entry.file_name().to_string_lossy()[..2].to_owned()).collect();
+    kept.sort();
+    assert_eq!(kept, ["1-", "2-"]);
     let Reply::Conf { version, text: told, .. } = ask(&Ask::Conf) else { panic!() };
     assert_eq!((version.0, told), (2, text));
 }

@@ -314,6 +314,12 @@ impl Driver {
     async fn drive(mut self, mut reports: Reports, booted: Booted) -> Result<ExitReason, StartError> {
         let Booted { node, incarnation, boot, conf, intents } = booted;
         self.use_conf(&conf);
+        // Laid there by hand or by ricci, it is not among the versions yet, and the next one would be its end.
+        if self.conf.is_some()
+            && let Err(why) = self.disk.store(conf.clone())
+        {
+            tracing::warn!("configuration {} is not kept among the versions: {why}", conf.version);
+        }
         self.happen(Event::Booted { node, incarnation, boot, conf, intents });
         let reason = loop {
             self.settle();
