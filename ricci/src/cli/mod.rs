@@ -9,14 +9,19 @@ pub mod client;
 pub mod clock;
 pub mod clustat;
 pub mod clusvcadm;
+pub mod cman_tool;
 pub mod conf_file;
 pub mod console;
 pub mod fence_ack;
+pub mod fence_check;
+pub mod fence_domain;
 pub mod fence_node;
+pub mod fence_tool;
 pub mod getopt;
 pub mod likeness;
 mod members;
 pub mod rg_test;
+mod rgmanager_status;
 pub mod validate;
 
 /// What every command of the suite prints as its version.

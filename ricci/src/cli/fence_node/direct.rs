@@ -13,7 +13,7 @@ use crate::cli::clock;
 use crate::rgmanager::fence::{FenceAction, FenceAgents, succeeded};
 
 /// As [`run_agents`], with the agents of this host.
-pub(super) fn run_here(job: &Job, node: &Node) -> Result<Vec<FenceAttempt>, String> {
+pub(in crate::cli) fn run_here(job: &Job, node: &Node) -> Result<Vec<FenceAttempt>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

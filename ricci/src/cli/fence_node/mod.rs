@@ -17,6 +17,7 @@ use shared::socket::{Ask, FenceOperation, Reply};
 use shared::status::FenceAttempt;
 
 pub use self::direct::run_agents;
+pub(super) use self::direct::run_here;
 pub use self::options::Job;
 use self::options::{Parsed, parse};
 pub use self::report::Report;
@@ -82,7 +83,7 @@ fn run(job: &Job) -> Result<u8, String> {
     let through_rgmanager = job.tell && job.operation != FenceOperation::Status;
     let attempts = match rgmanager.as_mut().filter(|_| through_rgmanager) {
         Some(client) => ask_for_fencing(client, job.operation, &name)?,
-        None => direct::run_here(job, node)?,
+        None => run_here(job, node)?,
     };
     let report = Report {
         operation: job.operation,
@@ -97,7 +98,7 @@ fn run(job: &Job) -> Result<u8, String> {
 }
 
 /// What the cluster uses; without a daemon, what lies on this node.
-fn conf(rgmanager: Option<&mut Client>) -> Result<Conf, String> {
+pub(super) fn conf(rgmanager: Option<&mut Client>) -> Result<Conf, String> {
     let (text, origin) = match rgmanager.map(|client| client.ask(&Ask::Conf, QUICK)) {
         Some(Ok(Reply::Conf { text, .. })) => (text, "the configuration in force".to_owned()),
         Some(Ok(Reply::PermissionDenied)) => return Err("Permission denied; only root may fence".into()),

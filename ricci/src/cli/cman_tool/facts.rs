@@ -1,0 +1,145 @@
+//! Collects what `cman_tool` prints: membership, votes and addresses from corosync, version and fencing from rgmanager.
+//! Each side has a deadline; without corosync there is nothing to print, without rgmanager a few facts are unknown.
+
+use std::time::Duration;
+
+use shared::ids::{NodeId, NodeName};
+use shared::status::{ClusterStatus, Phase};
+
+use super::layout::{Facts, NodeFacts};
+use crate::cli::clock::Zone;
+use crate::cli::{fence_domain, rgmanager_status};
+use crate::corosync::Value;
+use crate::corosync::query::{self, QueryError};
+
+/// Where corosync keeps the number of its last ring.
+const COROSYNC_STATE: &str = "/var/lib/corosync";
+
+/// Asks both, each within `limit`.
+pub(super) fn collect(limit: Duration) -> Result<Facts, String> {
+    let mut facts = block_on(of_corosync(limit))?.map_err(|error| no_corosync(&error))?;
+    if let Ok(status) = rgmanager_status::ask(limit) {
+        add_status(&mut facts, &status);
+    }
+    Ok(facts)
+}
+
+/// The sentence of the original, with the cause.
+pub(super) fn no_corosync(error: &QueryError) -> String {
+    format!("Cannot open connection to cman, is it running ? ({})", shared::chain(error))
+}
+
+/// Runs questions to corosync.
+pub(super) fn block_on<T>(question: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot ask corosync: {error}"))?;
+    let answer = runtime.block_on(question);
+    // A question that hangs in corosync must not hold up the end.
+    runtime.shutdown_background();
+    Ok(answer)
+}
+
+async fn of_corosync(limit: Duration) -> Result<Facts, QueryError> {
+    let (votes, cluster, listed, running, two_node) = tokio::join!(
+        query::votes(limit),
+        query::cluster_name(limit),
+        query::values("nodelist.node.", limit),
+        query::values("runtime.members.", limit),
+        query::values("quorum.two_node", limit),
+    );
+    let votes = votes?;
+    let (listed, running) = (listed.unwrap_or_default(), running.unwrap_or_default());
+    let nodes = votes.nodes.iter().map(|entry| NodeFacts {
+        id: entry.node,
+        name: name_of(&listed, entry.node),
+        is_member: entry.is_member,
+        votes: entry.votes,
+        joins: number(&running, &format!("runtime.members.{}.join_count", entry.node)).unwrap_or(0),
+        addresses: addresses_of(&running, &listed, entry.node),
+        last_fenced: None,
+    });
+    Ok(Facts {
+        cluster: cluster.unwrap_or_default(),
+        generation: generation_of(votes.local),
+        local: Some(votes.local),
+        quorate: votes.quorate,
+        votes_expected: votes.votes_expected,
+        votes_total: votes.votes_total,
+        quorum: votes.quorum,
+        two_node: number(&two_node.unwrap_or_default(), "quorum.two_node") == Some(1),
+        nodes: nodes.collect(),
+        ..Facts::default()
+    })
+}
+
+fn add_status(facts: &mut Facts, status: &ClusterStatus) {
+    facts.conf_version = status.conf.as_ref().map(|conf| conf.version);
+    facts.rgmanager = Some(matches!(status.phase, Phase::Cleaning | Phase::Member));
+    for node in &mut facts.nodes {
+        let Some(known) = status.nodes.iter().find(|known| known.id == node.id) else { continue };
+        node.name.get_or_insert_with(|| known.name.clone());
+        node.last_fenced = Some(known.last_fenced.as_ref().map(|outcome| {
+            format!("{} {}", Zone::local().ctime(outcome.at), fence_domain::how_text(outcome))
+        }));
+    }
+}
+
+fn value<'v>(values: &'v [(String, Value)], key: &str) -> Option<&'v Value> {
+    values.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
+fn number(values: &[(String, Value)], key: &str) -> Option<u32> {
+    value(values, key)?.as_u64().and_then(|number| u32::try_from(number).ok())
+}
+
+fn text<'v>(values: &'v [(String, Value)], key: &str) -> Option<&'v str> {
+    match value(values, key)? {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// `nodelist.node.N` of the node with this id.
+fn entry_of(listed: &[(String, Value)], id: NodeId) -> Option<&str> {
+    listed.iter().find_map(|(key, value)| {
+        let entry = key.strip_suffix(".nodeid")?;
+        (value.as_u64() == Some(u64::from(id.0))).then_some(entry)
+    })
+}
+
+fn name_of(listed: &[(String, Value)], id: NodeId) -> Option<NodeName> {
+    text(listed, &format!("{}.name", entry_of(listed, id)?)).map(NodeName::from)
+}
+
+/// The addresses in use, or those that corosync.conf gives a node that is not there.
+fn addresses_of(running: &[(String, Value)], listed: &[(String, Value)], id: NodeId) -> Vec<String> {
+    if let Some(used) = text(running, &format!("runtime.members.{id}.ip")) {
+        return addresses_in(used);
+    }
+    let Some(entry) = entry_of(listed, id) else { return Vec::new() };
+    (0..8).filter_map(|link| text(listed, &format!("{entry}.ring{link}_addr")).map(str::to_owned)).collect()
+}
+
+/// The addresses in `r(0) ip(10.0.0.1) r(1) ip(10.1.0.1) `.
+fn addresses_in(text: &str) -> Vec<String> {
+    text.split("ip(").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()
+}
+
+/// The sequence number of the last ring, which corosync stores before it uses it.
+fn generation_of(local: NodeId) -> Option<u64> {
+    let bytes = std::fs::read(format!("{COROSYNC_STATE}/ringid_{local}")).ok()?;
+    bytes.try_into().ok().map(u64::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_all_links_are_taken_from_the_text_of_corosync() {
+        assert_eq!(addresses_in("r(0) ip(10.0.0.1) r(1) ip(fd00::1) "), ["10.0.0.1", "fd00::1"]);
+        assert!(addresses_in("").is_empty());
+    }
+}
