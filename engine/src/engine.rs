@@ -658,11 +658,13 @@ impl Engine {
             lowest: joined.state.state_holders().next().unwrap_or(self.me),
         };
         if !goes_on(&mine, &theirs) {
-            self.demote(now, out);
+            let text = "was on the losing side of a partition; it stops its services and joins afresh";
+            self.demote(now, text, out);
         }
     }
 
-    fn demote(&mut self, now: Time, out: &mut Out) {
+    /// Gives up the state: what runs here is stopped, and the node joins as one that knows nothing.
+    fn demote(&mut self, now: Time, text: &str, out: &mut Out) {
         self.joined = None;
         self.flights.clear();
         self.held_back.clear();
@@ -683,10 +685,7 @@ impl Engine {
             out,
             Subject::Node(self.name_of(self.me)),
             FactKind::StoppedForeign,
-            format!(
-                "{} was on the losing side of a partition; it stops its services and joins afresh",
-                self.name_of(self.me)
-            ),
+            format!("{} {text}", self.name_of(self.me)),
         );
         self.say_hello(now, out);
     }
@@ -820,6 +819,11 @@ impl Engine {
 
     fn react(&mut self, now: Time, out: &mut Out) {
         self.tell_quorum(now, out);
+        if self.joined.as_ref().is_some_and(|joined| !joined.state.members.contains_key(&self.me)) {
+            // Made a victim while it lives. If those who should fence it die first, nobody could join one that holds a state
+            // without being a member of it.
+            self.demote(now, "is to be fenced; it stops its services", out);
+        }
         if self.stage == Stage::Probing && self.holder.is_probed() {
             if let Some(conf) = self.disk_conf.clone() {
                 self.holder.claim_probed(&conf);
