@@ -1,0 +1,106 @@
+//! The daemon itself is killed or ends, on true hosts: nothing that was accepted is lost, and what runs goes on running.
+
+use std::net::SocketAddrV4;
+use std::time::{Duration, SystemTime};
+
+use lab::cluster::{Cluster, ClusterOptions, SERVICE_ADDRESS};
+use lab::{AddressWatch, HttpPoller, Place, wait_for};
+use shared::text::ServiceState;
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn watch(cluster: &Cluster) -> AddressWatch {
+    cluster.lab.watch_address(SERVICE_ADDRESS.parse().unwrap())
+}
+
+fn poll(cluster: &Cluster) -> HttpPoller {
+    cluster.lab.poll_http(SocketAddrV4::new(SERVICE_ADDRESS.parse().unwrap(), 80), "/").unwrap()
+}
+
+fn daemon(cluster: &Cluster, host: usize) -> Option<String> {
+    let found = cluster.lab.sh(Place::Host(host), "pidof rgmanager").ok()?;
+    found.ok().then(|| found.stdout.trim().to_owned())
+}
+
+/// `kill -9`, and waits until the daemon that was started after it answers as a member.
+fn kill(cluster: &Cluster, host: usize) -> SystemTime {
+    let before = daemon(cluster, host).expect("a daemon runs");
+    let at = SystemTime::now();
+    cluster.lab.sh_ok(Place::Host(host), &format!("kill -9 {before}")).unwrap();
+    wait_for("another daemon", SOON, || daemon(cluster, host).filter(|pid| *pid != before)).unwrap();
+    at
+}
+
+fn all_members(cluster: &Cluster) {
+    for host in 1..=cluster.options.hosts {
+        cluster.wait_members(host, &[1, 2, 3], SOON).unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.log(host)));
+    }
+}
+
+#[test]
+fn a_daemon_killed_on_the_owner_takes_its_running_service_over_and_no_request_fails() {
+    let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
+    let owner = cluster.formed().unwrap();
+    let (watch, poller) = (watch(&cluster), poll(&cluster));
+    let name = format!("node{owner}");
+    poller.wait_page(SystemTime::UNIX_EPOCH, SOON, |page| page == name).unwrap();
+    let boot = cluster.lab.boot_id(owner).unwrap();
+
+    let at = kill(&cluster, owner);
+    all_members(&cluster);
+    cluster.wait_owner(owner, "web", owner, SOON).unwrap();
+
+    // A check by the new daemon, and pages after it.
+    poller.wait_page(SystemTime::now(), SOON, |page| page == name).unwrap();
+    assert_eq!(poller.outage(at), Duration::ZERO, "requests failed\n{}", cluster.log(owner));
+    assert_eq!(cluster.lab.boot_id(owner).unwrap(), boot);
+    assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new(), "{}", cluster.log(cluster.others(owner)[0]));
+    assert_eq!(watch.finish().unwrap().len(), 1, "the address stayed where it was");
+}
+
+#[test]
+fn a_relocation_is_carried_to_its_end_although_the_coordinator_is_killed_in_the_middle() {
+    let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
+    let owner = cluster.formed().unwrap();
+    // The lowest node id coordinates; neither source nor target of the move is to be it.
+    if owner != 2 {
+        cluster.lab.sh_ok(Place::Host(2), "clusvcadm -r web -m node2").unwrap();
+    }
+    cluster.wait_owner(2, "web", 2, SOON).unwrap();
+    let watch = watch(&cluster);
+    let log = cluster.lab.folder().join("clusvcadm.out");
+    let mut asked = cluster.lab.spawn(Place::Host(3), &["clusvcadm", "-r", "web", "-m", "node3"], &log).unwrap();
+    wait_for("the relocation to be under way", SOON, || {
+        let state = cluster.service(3, "web")?.state;
+        (state != ServiceState::Started).then_some(())
+    })
+    .unwrap();
+    kill(&cluster, 1);
+    let ended = asked.wait(SOON).unwrap();
+    assert!(ended.success(), "{}\n{}", std::fs::read_to_string(&log).unwrap(), cluster.log(3));
+    cluster.wait_owner(3, "web", 3, SOON).unwrap();
+    all_members(&cluster);
+    cluster.wait_owner(1, "web", 3, SOON).unwrap();
+    assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new(), "{}", cluster.log(2));
+    watch.finish().unwrap();
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_gives_its_service_away_and_nobody_is_fenced() {
+    let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
+    let owner = cluster.formed().unwrap();
+    let watch = watch(&cluster);
+    cluster.lab.sh_ok(Place::Host(owner), "kill $(pidof rgmanager)").unwrap();
+    let others = cluster.others(owner);
+    for &host in &others {
+        cluster.wait_members(host, &others, SOON).unwrap();
+    }
+    cluster.wait_state(others[0], "web", ServiceState::Started, SOON).unwrap();
+    let now = cluster.owner(others[0], "web").unwrap();
+    assert_ne!(now, owner);
+    assert!(cluster.lab.get(owner, "/var/log/cluster/rgmanager.log").unwrap().contains("has left the cluster"));
+    let status = cluster.status(now).unwrap();
+    assert!(status.waits_for_fencing_of.is_empty(), "{status:?}");
+    assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new());
+    watch.finish().unwrap();
+}
