@@ -9,10 +9,10 @@ use clap::Parser;
 use engine::ExitReason;
 use ricci::rgmanager::agents::Places;
 use ricci::rgmanager::cgroup::Cgroups;
-use ricci::rgmanager::driver::{self, Options, StartError};
 use ricci::rgmanager::fence::FenceAgents;
 use ricci::rgmanager::files::Paths;
 use ricci::rgmanager::log;
+use ricci::rgmanager::start::{self, Options, StartError};
 
 /// The loop runs on the main thread; these do the reading, writing and waiting beside it.
 const WORKER_THREADS: usize = 2;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         }
     };
     tracing::info!("rgmanager {} starts", env!("CARGO_PKG_VERSION"));
-    let ended = runtime.block_on(driver::run(options(arguments)));
+    let ended = runtime.block_on(start::run(options(arguments)));
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     match ended {
         Ok(reason) => tell_end(reason),

@@ -1,11 +1,10 @@
 //! The one loop of the daemon: takes what the adapters report, hands it to the engine as an event, and has the
 //! adapters do what the engine wants.
 //!
-//! Started by `main`; ends when the engine says so. Translates and carries, decides nothing, waits for nothing but
+//! Started by `start`; ends when the engine says so. Translates and carries, decides nothing, waits for nothing but
 //! the next report: whatever may take long runs beside it and reports back.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,16 +22,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::agents::{Places, RunFinished, Runs};
-use super::cgroup::Cgroups;
+use super::agents::{RunFinished, Runs};
 use super::clock::Clock;
 use super::control::{self, ConfInForce, Question};
 use super::disk::{Disk, Done};
-use super::fence::{self, FenceAction, FenceAgents};
-use super::files::{FileError, Files, Paths};
+use super::fence::{self, FenceAction};
+use super::files::Files;
 use super::notice::{self, Notice, Watched};
 use super::plan;
 use super::publish::Feed;
+use super::start::{Options, StartError};
 use super::times::Times;
 use super::waiting::Waiting;
 use crate::corosync::{self, Corosync, Handle, MulticastError, SpawnError, query};
@@ -65,123 +64,17 @@ const OUTPUT_LINES_LOGGED: usize = 20;
 /// For the threads to end once there is nothing more to do.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What `main` was told.
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub paths: Paths,
-    pub socket: PathBuf,
-    /// `None`: no cgroups.
-    pub cgroups: Option<Cgroups>,
-    pub places: Places,
-    pub fence_agents: FenceAgents,
-}
-
-/// Why the daemon could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("there is no {}; create the cluster first (in the console, or put its cluster.conf there)", path.display())]
-    NoConf { path: PathBuf },
-    #[error("{} is not readable as text", path.display())]
-    ConfNotText { path: PathBuf },
-    #[error("corosync does not say who this node is; is it running? (systemctl status corosync)")]
-    NoCorosync(#[source] query::QueryError),
-    #[error("{node} was not given its access back (its <unfence> section failed); nothing may start on it")]
-    Unfence { node: NodeName },
-    #[error("cannot listen on {}", path.display())]
-    Socket {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("the operating system refused a thread or a signal")]
-    System(#[from] std::io::Error),
-}
-
-/// Runs the daemon to its end.
-pub async fn run(options: Options) -> Result<ExitReason, StartError> {
-    let files = Files::open(options.paths.clone());
-    let boot = files.boot_id()?;
-    let conf = conf_on_disk(&files)?;
-    let intents = intents_on_disk(&files)?;
-    let listener =
-        control::bind(&options.socket).map_err(|source| StartError::Socket { path: options.socket.clone(), source })?;
-    if let Err(error) = super::agents::prepare(&options.places) {
-        tracing::warn!("the directories for agents cannot be made: {error}");
-    }
-    let records = options.places.records.clone();
-    // The socket answers from here on, while corosync may still be starting.
-    let fence_agents = options.fence_agents.clone();
-    let (driver, reports) = Driver::start(options, files, listener)?;
-    super::leftover::end_all(&records).await;
-    let node = local_node().await?;
-    unfence(node, &conf, &fence_agents).await?;
-    let incarnation = Incarnation(uuid::Uuid::new_v4().as_u64_pair().0);
-    driver.drive(reports, Booted { node, incarnation, boot, conf, intents }).await
-}
-
-struct Booted {
-    node: NodeId,
-    incarnation: Incarnation,
-    boot: BootId,
-    conf: ConfText,
-    intents: Option<Intents>,
-}
-
-fn conf_on_disk(files: &Files) -> Result<ConfText, StartError> {
-    let path = || files.paths().cluster_conf.clone();
-    let bytes = files.cluster_conf()?.ok_or_else(|| StartError::NoConf { path: path() })?;
-    let text = String::from_utf8(bytes).map_err(|_| StartError::ConfNotText { path: path() })?;
-    // A text that is no cluster.conf has no version; the engine refuses it with all findings.
-    let version = shared::conf::load(&text).conf.map(|conf| conf.version).unwrap_or_default();
-    Ok(ConfText { version, digest: shared::conf::digest(&text), text })
-}
-
-fn intents_on_disk(files: &Files) -> Result<Option<Intents>, StartError> {
-    let Some(bytes) = files.intents()? else { return Ok(None) };
-    match serde_json::from_slice(&bytes) {
-        Ok(intents) => Ok(Some(intents)),
-        Err(error) => {
-            // Other members have them too; without any, services start as cluster.conf says.
-            tracing::error!("{} cannot be read and is ignored: {error}", files.paths().intents.display());
-            Ok(None)
-        }
-    }
-}
-
-async fn local_node() -> Result<NodeId, StartError> {
-    let mut attempt = 1;
-    loop {
-        match query::local_node(COROSYNC_DEADLINE).await {
-            Ok(node) => return Ok(node),
-            Err(error) if attempt >= JOIN_ATTEMPTS => return Err(StartError::NoCorosync(error)),
-            Err(error) => {
-                if attempt == 1 {
-                    tracing::warn!("waiting for corosync: {}", shared::chain(&error));
-                }
-                attempt += 1;
-                tokio::time::sleep(JOIN_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Gives this node its access back (to storage, mostly) before anything is looked for or started on it.
-async fn unfence(node: NodeId, conf: &ConfText, agents: &FenceAgents) -> Result<(), StartError> {
-    let Some(conf) = shared::conf::load(&conf.text).conf else { return Ok(()) };
-    let Some(local) = conf.node_by_id(node).filter(|local| !local.unfence.is_empty()) else { return Ok(()) };
-    let devices = agents.run(&local.unfence, FenceAction::Unfence, CancellationToken::new()).await;
-    log_devices(&local.name, &devices);
-    if !fence::succeeded(&local.unfence, &devices) {
-        return Err(StartError::Unfence { node: local.name.clone() });
-    }
-    tracing::info!("unfence {} success", local.name);
-    Ok(())
+/// What the engine is told first.
+pub(super) struct Booted {
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) boot: BootId,
+    pub(super) conf: ConfText,
+    pub(super) intents: Option<Intents>,
 }
 
 /// Everything that can wake the loop.
-struct Reports {
+pub(super) struct Reports {
     runs: mpsc::Receiver<RunFinished>,
     fences: mpsc::Receiver<FenceEnded>,
     disk: mpsc::Receiver<Done>,
@@ -189,7 +82,7 @@ struct Reports {
     notices: mpsc::Receiver<Notice>,
     beside: mpsc::Receiver<Beside>,
     corosync: Option<mpsc::Receiver<corosync::Event>>,
-    terminate: Signal,
+    pub(super) terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
@@ -224,7 +117,8 @@ enum Woken {
     Ignored,
 }
 
-struct Driver {
+/// The loop and what it holds.
+pub(super) struct Driver {
     engine: Engine,
     clock: Clock,
     options: Options,
@@ -257,7 +151,8 @@ struct Driver {
 }
 
 impl Driver {
-    fn start(options: Options, files: Files, listener: UnixListener) -> Result<(Self, Reports), StartError> {
+    /// Makes everything ready; the control socket answers from here on.
+    pub(super) fn start(options: Options, files: Files, listener: UnixListener) -> Result<(Self, Reports), StartError> {
         let clock = Clock::start();
         let engine = Engine::new(engine::law::check);
         let feed = Feed::new(uuid::Uuid::new_v4().to_string(), engine.status(clock.now()));
@@ -311,7 +206,8 @@ impl Driver {
         Ok((driver, reports))
     }
 
-    async fn drive(mut self, mut reports: Reports, booted: Booted) -> Result<ExitReason, StartError> {
+    /// Runs to the engine's end.
+    pub(super) async fn drive(mut self, mut reports: Reports, booted: Booted) -> Result<ExitReason, StartError> {
         let Booted { node, incarnation, boot, conf, intents } = booted;
         self.use_conf(&conf);
         // Laid there by hand or by ricci, it is not among the versions yet, and the next one would be its end.
@@ -821,7 +717,8 @@ fn log_output(finished: &RunFinished) {
     }
 }
 
-fn log_devices(victim: &NodeName, devices: &[FenceDeviceRun]) {
+/// One line per device, and what a failing one said.
+pub(super) fn log_devices(victim: &NodeName, devices: &[FenceDeviceRun]) {
     for (number, run) in devices.iter().enumerate() {
         let result = match run.code {
             Some(0) => "success".to_owned(),

@@ -1,16 +1,17 @@
 //! The daemon around the engine: adapters, each ignorant of the others, and the one loop that joins them.
 //!
-//! `driver` takes what the adapters report, hands it to the engine, and lets the adapters do what the engine wants:
-//! `agents` (resource agents), `fence` (fence agents), `control` (the socket) with `publish` (the stream), `files`
-//! (disk), `notice` (what the kernel tells), `clock`. Below `agents` and `fence` lie `process`, `output`,
-//! `masking`, `leftover` and `cgroup`. No adapter decides anything, and none retries.
+//! `start` finds out where the daemon stands; `driver` takes what the adapters report, hands it to the engine, and
+//! lets the adapters do what the engine wants: `agents` (resource agents, by `plan` and `times`), `fence` (fence
+//! agents), `control` (the socket) with `publish` (the stream) and `waiting`, `files` and `disk`, `notice` (what the
+//! kernel tells), `clock`. Below `agents` and `fence` lie `process`, `output`, `masking`, `leftover` and `cgroup`.
+//! No adapter decides anything, and none retries.
 
 pub mod agents;
 pub mod cgroup;
 pub mod clock;
 pub mod control;
 mod disk;
-pub mod driver;
+mod driver;
 pub mod fence;
 pub mod files;
 pub mod leftover;
@@ -21,5 +22,6 @@ mod output;
 mod plan;
 pub mod process;
 pub mod publish;
+pub mod start;
 mod times;
 mod waiting;
