@@ -200,8 +200,8 @@ pub enum CellKind {
     Allowed(Option<u32>),
     /// Its domain forbids this node.
     Forbidden,
-    /// The node is no member.
-    Down,
+    /// The node is no member, but this.
+    Down(&'static str),
     Unknown,
 }
 
@@ -364,7 +364,7 @@ fn cell(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>, live: b
         return make(CellKind::Forbidden, text, None);
     }
     if node.member != Membership::Member {
-        return make(CellKind::Down, format!("{} is not a member", node.name), None);
+        return make(CellKind::Down(badge::node(node).word), format!("{} is not a member", node.name), None);
     }
     let button = match service.state {
         ServiceState::Started => Some(("relocate", "Relocate here")),

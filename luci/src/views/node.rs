@@ -178,7 +178,7 @@ impl NodePanel {
         Self {
             cluster: cluster.to_owned(),
             line: line(row.name.clone(), Some(row), snapshot, conf),
-            daemons: report.map(daemons).unwrap_or_default(),
+            daemons: report.map(|report| daemons(report, seen.silent_since.is_some())).unwrap_or_default(),
             daemons_age: match (seen.silent_since, seen.report_at) {
                 (Some(_), Some(at)) => format!("last known at {}", time(at)),
                 (_, Some(at)) => format!("as of {}", time(at)),
@@ -216,17 +216,19 @@ fn last_attempt(node: &NodeStatus) -> Option<String> {
     Some(format!("attempt {} by {} with method {} {result}. {}", last.attempt, last.by, last.method, devices.join(" ")))
 }
 
-fn daemons(report: &NodeReport) -> Vec<DaemonLine> {
+/// What a node last said of its daemons says nothing of now when it no longer answers.
+fn daemons(report: &NodeReport, silent: bool) -> Vec<DaemonLine> {
+    let now = |badge| if silent { badge::UNKNOWN } else { badge };
     let line = |name, daemon: &shared::api::DaemonState| DaemonLine {
         name,
-        badge: badge::daemon(daemon.running, daemon.installed),
+        badge: now(badge::daemon(daemon.running, daemon.installed)),
         version: daemon.version.clone().unwrap_or_else(|| "–".into()),
         at_boot: if daemon.enabled_at_boot { "yes" } else { "no" },
     };
     let mut lines = vec![line("corosync", &report.corosync), line("rgmanager", &report.rgmanager)];
     lines.push(DaemonLine {
         name: "ricci",
-        badge: Badge { kind: Kind::Ok, word: "running" },
+        badge: now(Badge { kind: Kind::Ok, word: "running" }),
         version: report.ricci_version.clone(),
         at_boot: "–",
     });
