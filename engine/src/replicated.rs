@@ -435,7 +435,12 @@ impl Replicated {
             let runs_whole = hello.claims.get(&service) == Some(&Claim::Full);
             let may_run = matches!(record.state, ServiceState::Started | ServiceState::Starting);
             if runs_whole && may_run {
+                let was_starting = record.state == ServiceState::Starting;
                 take_over(record, node, at, conf);
+                if was_starting {
+                    // The daemon died after its agents were through and before it could report.
+                    self.complete_start(at, conf, &service, node, folded);
+                }
             } else {
                 self.release_lost(at, conf, &service, Reason::NodeLost { node: name.clone() }, folded);
             }
@@ -804,7 +809,14 @@ impl Replicated {
     fn fold_started(&mut self, conf: &Conf, from: NodeId, report: &Report, folded: &mut Folded) {
         let Some(record) = self.services.get_mut(&report.service) else { return };
         let reason = record.reason.clone();
-        record.enter(ServiceState::Started, report.at, reason.clone());
+        record.enter(ServiceState::Started, report.at, reason);
+        self.complete_start(report.at, conf, &report.service, from, folded);
+    }
+
+    /// A start has succeeded: what was tried is forgotten, and who asked for it is answered.
+    fn complete_start(&mut self, at: Time, conf: &Conf, service: &ServiceName, from: NodeId, folded: &mut Folded) {
+        let Some(record) = self.services.get_mut(service) else { return };
+        let reason = record.reason.clone();
         record.tried.clear();
         record.prefer = None;
         record.avoid = None;
@@ -822,15 +834,15 @@ impl Replicated {
         let stayed = before == Some(from) && wanted.as_ref() != Some(&name);
         let code = if stayed { ResultCode::OriginalOwner } else { ResultCode::Success };
         folded.fact(
-            report.at,
-            Subject::Service(report.service.clone()),
+            at,
+            Subject::Service(service.clone()),
             FactSeverity::Info,
             FactKind::ServiceStarted,
-            format!("Service {} is now running on {name}", report.service),
+            format!("Service {service} is now running on {name}"),
             Some(reason),
         );
-        if !self.ordered_down(&report.service) {
-            self.finish_order(&report.service, code, Some(name), String::new(), folded);
+        if !self.ordered_down(service) {
+            self.finish_order(service, code, Some(name), String::new(), folded);
         }
     }
 
