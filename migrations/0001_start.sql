@@ -30,8 +30,7 @@ CREATE TABLE clusters (
     created_at      INTEGER NOT NULL,
     status          TEXT,
     status_at       INTEGER,
-    status_from     TEXT,
-    stream_position TEXT
+    status_from     TEXT
 ) STRICT;
 
 CREATE TABLE nodes (

@@ -152,11 +152,14 @@ pub fn looking_config(identity: &Identity) -> Result<(ClientConfig, Seen), TlsEr
 }
 
 fn client_config(identity: &Identity, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, TlsError> {
-    Ok(ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?)
+        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+    // One HTTP/2 connection per node carries everything, and its pings notice a node that lost its power.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// The fingerprint that a looking connection has seen.

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use fake::{Fake, FakeNode, PASSWORD};
+use fake::{Cable, Fake, FakeNode, PASSWORD};
 use futures_util::StreamExt as _;
 use luci::repo::users::Role;
 use support::{Answer, Browser, PATIENCE, TestApp};
@@ -640,4 +640,35 @@ async fn every_link_and_every_form_of_every_page_leads_somewhere() {
         let reads = linked && answer.status == StatusCode::METHOD_NOT_ALLOWED;
         assert!(reads || answer.status == StatusCode::FORBIDDEN, "{action} on {page}: {}", answer.status);
     }
+}
+
+#[tokio::test]
+async fn when_the_followed_member_loses_its_power_another_one_is_followed_within_seconds() {
+    let fake = Fake::new();
+    let (mut nodes, mut cables) = (Vec::new(), Vec::new());
+    for name in ["node1", "node2", "node3"] {
+        let node = fake.node(name).await;
+        let cable = Cable::to(node.address).await;
+        nodes.push(FakeNode { address: cable.address, ..node });
+        cables.push(cable);
+    }
+    let luci = TestApp::new().await;
+    let mut browser = luci.login("admin", Role::Administrator).await;
+    let task = begin_creation(&mut browser, &nodes, PASSWORD).await;
+    browser.wait_for(&task, "confirm-pairing").await;
+    press(&mut browser, &task, "confirm").await;
+    browser.wait_for(&task, "task-done").await;
+    let cluster = luci.app.cluster("alpha").await.expect("cluster");
+    let mut changes = luci.app.watchers.subscribe(cluster.id).expect("watched");
+    let followed = |snapshot: &luci::watcher::Snapshot| match &snapshot.link {
+        luci::watcher::Link::Live { from } => Some(from.clone()),
+        _ => None,
+    };
+    let first = followed(&changes.borrow()).expect("live");
+    let place = nodes.iter().position(|node| node.name == first.0).expect("one of them");
+    cables[place].cut();
+    let begun = Instant::now();
+    let other = changes.wait_for(|snapshot| followed(snapshot).is_some_and(|now| now != first));
+    tokio::time::timeout(PATIENCE, other).await.expect("in time").expect("watched");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
 }

@@ -1,7 +1,7 @@
 //! Clusters and luci's last knowledge of their state.
 
 use shared::ids::NodeName;
-use shared::status::{ClusterStatus, StreamPosition};
+use shared::status::ClusterStatus;
 
 use super::{Repo, Result, from_json, to_json};
 use crate::clock;
@@ -30,7 +30,6 @@ pub struct StoredStatus {
     pub status: ClusterStatus,
     pub at: i64,
     pub from: NodeName,
-    pub position: Option<StreamPosition>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -38,7 +37,6 @@ struct StatusRow {
     status: Option<String>,
     status_at: Option<i64>,
     status_from: Option<String>,
-    stream_position: Option<String>,
 }
 
 impl Repo {
@@ -87,34 +85,25 @@ impl Repo {
     }
 
     pub async fn store_status(&self, id: ClusterId, stored: &StoredStatus) -> Result<()> {
-        sqlx::query(
-            "UPDATE clusters SET status = $2, status_at = $3, status_from = $4, stream_position = $5 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(to_json("status", &stored.status)?)
-        .bind(stored.at)
-        .bind(stored.from.as_str())
-        .bind(to_json("stream position", &stored.position)?)
-        .execute(&self.pool)
-        .await?;
+        sqlx::query("UPDATE clusters SET status = $2, status_at = $3, status_from = $4 WHERE id = $1")
+            .bind(id)
+            .bind(to_json("status", &stored.status)?)
+            .bind(stored.at)
+            .bind(stored.from.as_str())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
     pub async fn stored_status(&self, id: ClusterId) -> Result<Option<StoredStatus>> {
         let row: Option<StatusRow> =
-            sqlx::query_as("SELECT status, status_at, status_from, stream_position FROM clusters WHERE id = $1")
+            sqlx::query_as("SELECT status, status_at, status_from FROM clusters WHERE id = $1")
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?;
-        let Some(StatusRow { status: Some(status), status_at: Some(at), status_from: Some(from), stream_position }) =
-            row
-        else {
+        let Some(StatusRow { status: Some(status), status_at: Some(at), status_from: Some(from) }) = row else {
             return Ok(None);
         };
-        let position = match stream_position {
-            Some(text) => from_json("stream position", &text)?,
-            None => None,
-        };
-        Ok(Some(StoredStatus { status: from_json("status", &status)?, at, from: from.into(), position }))
+        Ok(Some(StoredStatus { status: from_json("status", &status)?, at, from: from.into() }))
     }
 }

@@ -24,6 +24,10 @@ use crate::tls::{self, Identity};
 
 /// A connection that takes longer is not going to work.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A node that loses its power says nothing; only a ping without an answer tells it from one that has nothing to say.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// After this the connection is given up and the next member is asked.
+const PING_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Questions that ricci answers from what it knows.
 const QUICK: Duration = Duration::from_secs(5);
 /// Work on the node: pairing asks PAM, daemons start.
@@ -159,6 +163,9 @@ fn build(node: &NodeName, config: rustls::ClientConfig) -> Result<Client> {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_keepalive(Duration::from_secs(20))
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
         .pool_idle_timeout(Duration::from_secs(60))
         .build()
         .map_err(|error| silent(node, &error))

@@ -7,8 +7,8 @@ use shared::status::StreamItem;
 
 use super::{RicciError, silent};
 
-/// A member says something at least every few seconds; after this silence it is taken for hung.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A member says something at least every five seconds; after two that are missing it is taken for hung.
+const SILENCE: Duration = Duration::from_secs(11);
 /// Longest item that is read.
 const LINE_MAX_BYTES: usize = 16 * 1024 * 1024;
 

@@ -25,6 +25,8 @@ const STAGGER: Duration = Duration::from_millis(400);
 const BETTER_WAIT: Duration = Duration::from_millis(1500);
 /// How long to follow a member outside the quorate part before looking around again.
 const POOR_VIEW: Duration = Duration::from_secs(10);
+/// A stream that was opened begins within this time; a resumed one may have nothing to say for five seconds.
+const FIRST_ITEM: Duration = Duration::from_secs(7);
 /// Pause between rounds in which nobody answered.
 const RETRY: Duration = Duration::from_secs(2);
 /// The status is written to the disk at most this often.
@@ -37,8 +39,9 @@ struct Opened {
     first: StreamItem,
 }
 
-pub(super) async fn run(watcher: Arc<Watcher>, position: Option<StreamPosition>) {
-    let mut follower = Follower { watcher, position, last: None, learned: HashSet::new(), unstored: false };
+pub(super) async fn run(watcher: Arc<Watcher>) {
+    // The first stream of luci's life begins with everything: a resumed one tells nothing before something happens.
+    let mut follower = Follower { watcher, position: None, last: None, learned: HashSet::new(), unstored: false };
     loop {
         match follower.open().await {
             Ok(opened) => {
@@ -128,7 +131,10 @@ impl Follower {
     async fn try_open(&self, node: &Node, since: Option<&StreamPosition>) -> Result<Opened, RicciError> {
         let ricci = self.watcher.clients.paired(node)?;
         let mut stream = ricci.status_stream(since).await?;
-        let first = stream.next().await?;
+        let first = tokio::time::timeout(FIRST_ITEM, stream.next()).await.map_err(|_| RicciError::Silent {
+            node: node.name.clone(),
+            why: "the status stream does not begin".into(),
+        })??;
         Ok(Opened { ricci, stream, first })
     }
 
@@ -269,12 +275,9 @@ impl Follower {
         let stored = {
             let snapshot = self.watcher.snapshot.borrow();
             match (&snapshot.status, snapshot.status_at, &self.last) {
-                (Some(status), Some(at), Some(from)) => Some(StoredStatus {
-                    status: (**status).clone(),
-                    at,
-                    from: from.clone(),
-                    position: self.position.clone(),
-                }),
+                (Some(status), Some(at), Some(from)) => {
+                    Some(StoredStatus { status: (**status).clone(), at, from: from.clone() })
+                }
                 _ => None,
             }
         };

@@ -141,8 +141,7 @@ impl Watchers {
         if !self.insert(cluster, &watcher) {
             return Ok(());
         }
-        let position = stored.and_then(|stored| stored.position);
-        self.background.spawn_until("follow", &watcher.stop, follow::run(Arc::clone(&watcher), position));
+        self.background.spawn_until("follow", &watcher.stop, follow::run(Arc::clone(&watcher)));
         self.background.spawn_until("reports", &watcher.stop, reports::run(Arc::clone(&watcher)));
         Ok(())
     }

@@ -658,3 +658,51 @@ impl ClientCertVerifier for AnyClient {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// A cable between luci and a node that can be cut: packets vanish, connections stay.
+#[derive(Debug)]
+pub struct Cable {
+    pub address: SocketAddr,
+    cut: watch::Sender<bool>,
+}
+
+impl Cable {
+    pub async fn to(target: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let address = listener.local_addr().expect("address");
+        let cut = watch::Sender::new(false);
+        let state = cut.clone();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = tokio::net::TcpStream::connect(target).await else { continue };
+                let (near_read, near_write) = near.into_split();
+                let (far_read, far_write) = far.into_split();
+                tokio::spawn(carry(near_read, far_write, state.subscribe()));
+                tokio::spawn(carry(far_read, near_write, state.subscribe()));
+            }
+        });
+        Self { address, cut }
+    }
+
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+}
+
+/// Carries bytes until the cable is cut; then holds the connection and carries nothing.
+async fn carry(
+    mut from: impl tokio::io::AsyncRead + Unpin,
+    mut to: impl tokio::io::AsyncWrite + Unpin,
+    mut cut: watch::Receiver<bool>,
+) {
+    let until_cut = async move {
+        while !*cut.borrow() {
+            cut.changed().await.expect("cable");
+        }
+    };
+    tokio::select! {
+        _ = tokio::io::copy(&mut from, &mut to) => return,
+        () = until_cut => {}
+    }
+    std::future::pending().await
+}
