@@ -13,6 +13,13 @@ use thirtyfour::prelude::*;
 /// chromedriver's port in the client's place.
 const DRIVER_PORT: u16 = 9515;
 
+/// Whether the browser runs the scripts of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    On,
+    Off,
+}
+
 /// A Chromium with its driver in the client's place; ends when dropped.
 pub struct Chromium {
     pub driver: WebDriver,
@@ -24,8 +31,8 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Opens a window of `width` × `height`. Screenshots go to `screenshots`.
-    pub async fn open(lab: &Lab, width: u32, height: u32, screenshots: &Path) -> Result<Self> {
+    /// Opens a window of this width and height. Screenshots go to `screenshots`.
+    pub async fn open(lab: &Lab, (width, height): (u32, u32), script: Script, screenshots: &Path) -> Result<Self> {
         std::fs::create_dir_all(screenshots)?;
         let profile = tempfile::Builder::new().prefix("chromium").tempdir()?;
         let log = profile.path().join("chromedriver.log");
@@ -52,6 +59,10 @@ impl Chromium {
         capabilities.add_arg(&format!("--window-size={width},{height}"))?;
         capabilities.add_arg(&format!("--user-data-dir={}", profile.path().join("profile").display()))?;
         capabilities.accept_insecure_certs(true)?;
+        if script == Script::Off {
+            let blocked = serde_json::json!({"profile.managed_default_content_settings.javascript": 2});
+            capabilities.add_experimental_option("prefs", blocked)?;
+        }
         let driver = WebDriver::new(format!("http://{}", forward.local()), capabilities)
             .await
             .context("chromedriver does not open a window")?;

@@ -61,13 +61,25 @@ impl Console {
             all.extend(form.hidden(hidden).map(|value| (hidden.to_owned(), value)));
         }
         all.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let response =
-            self.http.post(format!("{}{action}", self.base)).header("Origin", &self.base).form(&all).send().await?;
-        let page = page_of(response).await?;
+        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let page = self.post(action, &all).await?;
         if page.status >= 400 {
             bail!("{action} was answered {}:\n{}", page.status, text_of(&page.html));
         }
         Ok(page)
+    }
+
+    /// POST of exactly these fields; whatever comes back is given.
+    pub async fn post(&self, action: &str, fields: &[(&str, &str)]) -> Result<Page> {
+        let response =
+            self.http.post(format!("{}{action}", self.base)).header("Origin", &self.base).form(fields).send().await?;
+        page_of(response).await
+    }
+
+    /// Logs in.
+    pub async fn log_in(&self, name: &str, password: &str) -> Result<()> {
+        self.submit("/login", "/login", &[("name", name), ("password", password)]).await?;
+        Ok(())
     }
 
     /// The first administrator.

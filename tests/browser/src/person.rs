@@ -69,6 +69,11 @@ impl Chromium {
         self.find(css).await?.text().await.ok()
     }
 
+    /// Waits until something can be read there.
+    pub async fn read(&self, css: &str) -> Result<String> {
+        until(&format!("{css} to be read"), SOON, async || self.text_at(css).await).await
+    }
+
     /// Everything that a person can read on the page.
     pub async fn page_text(&self) -> String {
         self.text_at("body").await.unwrap_or_else(|| "the page cannot be read".to_owned())

@@ -11,7 +11,7 @@ use lab::cluster::{ClusterOptions, SERVICE_ADDRESS, built_programs};
 use lab::{AddressWatch, HttpPoller, Place, host_name};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::chromium::Chromium;
+use crate::chromium::{Chromium, Script};
 use crate::console::Console;
 use crate::person::until;
 use crate::suite::{RICCI_PASSWORD, Suite};
@@ -46,29 +46,53 @@ pub struct Told {
 impl Stage {
     /// Freshly installed hosts, a luci that nobody has opened yet, a window.
     pub async fn empty(hosts: usize) -> Result<Self> {
+        Self::empty_and(hosts, Script::On).await
+    }
+
+    async fn empty_and(hosts: usize, script: Script) -> Result<Self> {
         let alone = ONE_AT_A_TIME.lock().await;
         let suite = Suite::start(hosts, 0)?;
         let screenshots = screenshots()?;
-        let browser = Chromium::open(&suite.lab, 1280, 900, &screenshots).await?;
+        let browser = Chromium::open(&suite.lab, (1280, 900), script, &screenshots).await?;
         Ok(Self { browser, suite, _alone: alone })
     }
 
     /// A cluster of three with fencing and the service `web`, made through luci's pages but without the window; the person is
     /// logged in and has the cluster's page open.
     pub async fn with_service(change: impl FnOnce(&mut ClusterOptions)) -> Result<Self> {
-        let stage = Self::empty(3).await?;
+        Self::with_service_and(Script::On, change).await
+    }
+
+    /// The same in a window that runs scripts or does not.
+    pub async fn with_service_and(script: Script, change: impl FnOnce(&mut ClusterOptions)) -> Result<Self> {
+        let stage = Self::empty_and(3, script).await?;
         let console = stage.console().await?;
         console.set_up(stage.suite.setup_token(), USER, PASSWORD).await?;
         let nodes: Vec<String> = (1..=3).map(host_name).collect();
         console.create_cluster(CLUSTER, &nodes, RICCI_PASSWORD).await?;
+        stage.give_service(change).await?;
+        Ok(stage)
+    }
+
+    /// Gives the cluster fencing and the service `web`, and opens its page.
+    pub async fn give_service(&self, change: impl FnOnce(&mut ClusterOptions)) -> Result<()> {
         let mut wanted = ClusterOptions::web(3);
         change(&mut wanted);
-        let conf = |text: &str| wanted.conf(version(text) + 1).replace("name=\"lab\"", &format!("name=\"{CLUSTER}\""));
+        // Spelt as luci's own form of a fence device spells it.
+        let conf = |text: &str| {
+            wanted
+                .conf(version(text) + 1)
+                .replace("name=\"lab\"", &format!("name=\"{CLUSTER}\""))
+                .replace(" username=", " login=")
+                .replace(" password=", " passwd=")
+        };
+        let console = self.console().await?;
+        console.log_in(USER, PASSWORD).await?;
         console.change_conf(CLUSTER, "fencing and a service", conf).await?;
-        stage.log_in().await?;
-        stage.browser.visit(&stage.cluster_url("")).await?;
-        stage.wait_matrix("the service runs", |row| row.state == "started").await?;
-        Ok(stage)
+        self.log_in().await?;
+        self.browser.visit(&self.cluster_url("")).await?;
+        self.wait_matrix_anew("the service runs", |row| row.state == "started").await?;
+        Ok(())
     }
 
     /// A client of luci's pages that is not the window.
@@ -103,6 +127,19 @@ impl Stage {
     pub async fn wait_matrix(&self, what: &str, wanted: impl Fn(&Told) -> bool) -> Result<Told> {
         let what = format!("the matrix to say that {what}");
         until(&what, FAILOVER, async || self.matrix().await.filter(|row| wanted(row))).await
+    }
+
+    /// The same for a page that does not change by itself: it is loaded anew until it says so.
+    pub async fn wait_matrix_anew(&self, what: &str, wanted: impl Fn(&Told) -> bool) -> Result<Told> {
+        let what = format!("the matrix, loaded anew, to say that {what}");
+        until(&what, FAILOVER, async || {
+            let row = self.matrix().await.filter(|row| wanted(row));
+            if row.is_none() {
+                self.browser.driver.refresh().await.ok()?;
+            }
+            row
+        })
+        .await
     }
 
     /// What the matrix says of a node.
@@ -186,6 +223,20 @@ pub async fn tell<S: Future<Output = Result<Stage>>>(
     lab.down()?;
     ensure!(too_wide.is_empty(), "pages that do not fit a phone: {too_wide:?}");
     Ok(())
+}
+
+/// The number of the host with this name.
+pub fn host_of(name: &str) -> Result<usize> {
+    (1..=3).find(|host| host_name(*host) == name).with_context(|| format!("there is no host {name:?}"))
+}
+
+/// The other two.
+pub fn others(host: usize) -> [usize; 2] {
+    match host {
+        1 => [2, 3],
+        2 => [1, 3],
+        _ => [1, 2],
+    }
 }
 
 fn service_address() -> IpAddr {

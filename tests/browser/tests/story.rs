@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use browser::person::{SOON, until};
 use browser::stage::{CLUSTER, FAILOVER, PASSWORD, SERVICE, Stage, Told, USER, tell};
 use browser::suite::RICCI_PASSWORD;
@@ -63,7 +63,7 @@ async fn create_the_cluster(stage: &Stage) -> Result<()> {
     for host in 1..=3 {
         let name = host_name(host);
         let css = format!("[data-test=fingerprint-{name}]");
-        let shown = window.text_at(&css).await.with_context(|| format!("no fingerprint of {name}"))?;
+        let shown = window.read(&css).await?;
         let true_one = stage.suite.lab.sh_ok(Place::Host(host), "ricci fingerprint")?;
         ensure!(!shown.is_empty() && true_one.contains(&shown), "{name}: page {shown}, host {true_one}");
     }
@@ -220,7 +220,12 @@ async fn stays_away(stage: &Stage) -> Result<()> {
     window.go("[data-test=tab-events]").await?;
     window.pictures("20-events").await?;
     let text = window.page_text().await;
-    for said in ["node2", "fenced", "web", "node1"] {
+    for said in [
+        "node2 was lost without a goodbye",
+        "node2 has been fenced by",
+        "service:web is now running on node1",
+        "node2 joined the cluster",
+    ] {
         ensure!(text.contains(said), "the event list does not say {said:?}:\n{text}");
     }
     window.go("[data-test=tab-nodes]").await?;
@@ -248,7 +253,7 @@ async fn agree(stage: &Stage, owner: &str) -> Result<()> {
         let told = stage.clustat_x(host)?;
         ensure!(told == wanted, "node{host}: {told:?}");
     }
-    ensure!(stage.matrix().await.as_ref() == Some(&wanted), "the matrix says {:?}", stage.matrix().await);
+    stage.wait_matrix("the same as clustat", |row| *row == wanted).await?;
     Ok(())
 }
 
@@ -261,7 +266,7 @@ async fn allow_failback(stage: &Stage) -> Result<()> {
     window.go_well("[data-test=submit-domain]").await?;
     window.go("[data-test=tab-services]").await?;
     window.go(&format!("[data-test=\"service-{SERVICE}\"] a")).await?;
-    if window.text_at("[data-test=owner]").await.as_deref() != Some("node2") {
+    if window.read("[data-test=owner]").await? != "node2" {
         window.choose("#target", "node2").await?;
         window.go_well("[data-test=relocate]").await?;
     }
