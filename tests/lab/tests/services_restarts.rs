@@ -104,3 +104,53 @@ fn a_daemon_that_is_told_to_end_gives_its_service_away_and_nobody_is_fenced() {
     assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new());
     watch.finish().unwrap();
 }
+
+/// Whose daemon is killed, in which state of the service, and how long after that state was seen. The web server takes about two
+/// seconds to stop and half a second to start.
+const KILLS: [(Role, ServiceState, u64); 4] = [
+    (Role::Source, ServiceState::Stopping, 200),
+    (Role::Target, ServiceState::Stopping, 0),
+    (Role::Target, ServiceState::Starting, 0),
+    (Role::Target, ServiceState::Starting, 250),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Source,
+    Target,
+}
+
+#[test]
+fn a_relocation_comes_to_an_end_whichever_daemon_dies_that_carries_it_out() {
+    let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
+    let mut source = cluster.formed().unwrap();
+    let watch = watch(&cluster);
+    let logs = || (1..=3).map(|host| format!("node{host}:\n{}", cluster.log(host))).collect::<String>();
+    for (role, state, after_ms) in KILLS {
+        let others = cluster.others(source);
+        let (target, asker) = (others[0], others[1]);
+        let log = cluster.lab.folder().join("clusvcadm.out");
+        let words = ["clusvcadm", "-r", "web", "-m", &format!("node{target}")];
+        let mut asked = cluster.lab.spawn(Place::Host(asker), &words, &log).unwrap();
+        cluster.wait_state(asker, "web", state, SOON).unwrap();
+        std::thread::sleep(Duration::from_millis(after_ms));
+        let killed = match role {
+            Role::Source => source,
+            Role::Target => target,
+        };
+        let story = format!("node{source} -> node{target}, {role:?} killed {after_ms} ms after {}", state.name());
+        kill(&cluster, killed);
+        all_members(&cluster);
+        let ended = asked.wait(SOON);
+        ended.unwrap_or_else(|error| panic!("{story}: clusvcadm waits on: {error:#}\n{}", logs()));
+        cluster
+            .wait_state(asker, "web", ServiceState::Started, SOON)
+            .unwrap_or_else(|error| panic!("{story}: {error:#}"));
+        let owner = cluster.owner(asker, "web").unwrap();
+        watch.wait_holder(owner, SOON).unwrap_or_else(|error| panic!("{story}: {error:#}\n{}", logs()));
+        assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new(), "{story}\n{}", logs());
+        assert!(watch.overlaps().is_empty(), "{story}: {:?}\n{}", watch.overlaps(), logs());
+        source = owner;
+    }
+    watch.finish().unwrap();
+}
