@@ -9,6 +9,8 @@ use axum::http::StatusCode;
 use fake::{Cable, Fake, FakeNode, PASSWORD};
 use futures_util::StreamExt as _;
 use luci::repo::users::Role;
+use shared::ids::NodeName;
+use shared::status::{FenceAttempt, FenceDeviceRun, FencingStatus, FencingStep};
 use support::{Answer, Browser, PATIENCE, TestApp};
 
 /// Fields of the creation form for these nodes.
@@ -201,7 +203,9 @@ async fn a_service_is_relocated_from_the_matrix_and_the_stream_tells_it() {
     assert!(String::from_utf8_lossy(&first).contains("panel-matrix"));
 
     let to = "/clusters/alpha/services/service:web/request";
-    let fields = [("verb", "relocate"), ("node", "node3"), ("from", "overview")];
+    let matrix = browser.get("/clusters/alpha").await;
+    assert!(matrix.body.contains("value=\"relocate node3\""), "{}", matrix.body);
+    let fields = [("ask", "relocate node3"), ("from", "overview")];
     let answer = browser.submit("/clusters/alpha", to, &fields).await;
     assert_eq!(answer.location.as_deref(), Some("/clusters/alpha"));
     let page = browser.wait_for("/clusters/alpha", "data-owner=\"node3\"").await;
@@ -671,4 +675,57 @@ async fn when_the_followed_member_loses_its_power_another_one_is_followed_within
     let other = changes.wait_for(|snapshot| followed(snapshot).is_some_and(|now| now != first));
     tokio::time::timeout(PATIENCE, other).await.expect("in time").expect("watched");
     assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_fencing_that_fails_says_why_and_what_to_do_and_nothing_looks_well() {
+    let (_luci, fake, _nodes, mut browser) = with_service().await;
+    fake.change(|world| {
+        world.nodes.get_mut("node3").expect("node").running = false;
+        let service = world.services.get_mut("service:web").expect("service");
+        service.owner = None;
+        service.last = Some(NodeName("node3".into()));
+        service.state = shared::text::ServiceState::Stopped;
+        let run = FenceDeviceRun {
+            device: "bmc3".into(),
+            agent: "fence_ipmilan".into(),
+            code: Some(1),
+            output: "Unable to connect/login to fencing device".into(),
+            duration_ms: 2100,
+        };
+        let attempt = FenceAttempt {
+            at: fake::now(),
+            by: "node1".into(),
+            method: "power".into(),
+            attempt: 2,
+            succeeded: false,
+            devices: vec![run],
+        };
+        let fencing = FencingStatus {
+            since: fake::now(),
+            attempt: 3,
+            step: FencingStep::Waiting,
+            by: Some("node2".into()),
+            method: Some("power".into()),
+            last: Some(attempt),
+            advice: "correct the password of bmc3, or switch the node off and acknowledge it by hand".into(),
+        };
+        world.fencing.insert("node3".into(), fencing);
+    });
+    let page = browser.wait_for("/clusters/alpha", "being fenced").await;
+    let text = page.text();
+    assert!(text.contains("Needs attention") && text.contains("correct the password of bmc3"), "{text}");
+    assert!(text.contains("waits because node3 must be fenced first"), "{text}");
+    assert!(text.contains("fencing attempt 3: waiting, method power"), "{text}");
+    let text = browser.get("/clusters/alpha/nodes/node3").await.text();
+    assert!(text.contains("bmc3 (fence_ipmilan): exit 1, 2100 ms. Unable to connect/login"), "{text}");
+    let page = browser.get("/clusters").await;
+    assert!(page.text().contains("Needs attention") && page.text().contains("2 of 3"), "{}", page.text());
+    // By hand only with the name typed out.
+    let acknowledge = "/clusters/alpha/nodes/node3/acknowledge-fence";
+    let answer = browser.submit(acknowledge, acknowledge, &[("confirmed", "yes"), ("type-name", "node1")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(fake.change(|world| world.requests.is_empty()));
+    browser.submit(acknowledge, acknowledge, &[("confirmed", "yes"), ("type-name", "node3")]).await;
+    assert_eq!(fake.change(|world| world.requests.len()), 1);
 }

@@ -195,6 +195,20 @@ impl App {
     }
 }
 
-/// Hash of a random password that nobody has.
+/// Well-formed, and of no password at all.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_name_costs_as_much_as_a_wrong_password() {
+        assert!(PasswordHash::new(NOBODY).is_ok(), "otherwise it is refused without work");
+        assert!(!is_password("any".into(), NOBODY.into()).await.expect("checked"));
+        let hash = hash_password("correct horse".into()).await.expect("hashed");
+        assert!(hash.starts_with("$argon2id$"));
+        assert!(is_password("correct horse".into(), hash).await.expect("checked"));
+    }
+}

@@ -285,7 +285,11 @@ pub(super) async fn text(State(app): State<App>, Path(cluster): Path<String>, Po
                 AppError::Findings(findings) => findings.iter().map(FindingLine::new).collect(),
                 _ => Vec::new(),
             };
-            let errors = if findings.is_empty() { form_errors(error)? } else { FormErrors::default() };
+            let errors = if findings.is_empty() {
+                form_errors(error)?
+            } else {
+                FormErrors(vec![("text".into(), "Nothing was written: correct what checking found, then apply again.".into())])
+            };
             let (shell, head) = frame(&app, who, &cluster, "configure").await?;
             let page = TextPage {
                 shell,

@@ -114,8 +114,13 @@ pub(super) async fn service(
 
 /// The command that a button stands for.
 fn command(fields: &Fields, service: ServiceName) -> Result<Command, AppError> {
-    let node = fields.optional("node").map(NodeName);
-    Ok(match fields.text("verb") {
+    // A button of the matrix says all in one value: `relocate node1`.
+    let (verb, node) = match fields.text("ask").split_once(' ') {
+        Some((verb, node)) => (verb, Some(NodeName::from(node))),
+        None if fields.text("ask").is_empty() => (fields.text("verb"), fields.optional("node").map(NodeName)),
+        None => (fields.text("ask"), None),
+    };
+    Ok(match verb {
         "enable" => Command::Enable { service, by_domain: node.is_none(), on: node },
         "disable" => Command::Disable { service },
         "stop" => Command::Stop { service },

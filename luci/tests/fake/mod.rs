@@ -29,9 +29,9 @@ use shared::api::{
 use shared::conf::{digest, load};
 use shared::ids::{BootId, NodeId, NodeName, ServiceName, Time};
 use shared::status::{
-    ClusterStatus, Command, ConfInForce, Fact, FactKind, FactSeverity, Membership, NodeStatus, Outcome, Phase, Quorum,
-    Reason, Refusal, Request as ClusterRequest, ResourceState, ResourceStatus, ServiceStatus, StreamItem,
-    StreamPosition, Subject,
+    ClusterStatus, Command, ConfInForce, Fact, FactKind, FactSeverity, FencingStatus, Membership, NodeStatus, Outcome,
+    Phase, Quorum, Reason, Refusal, Request as ClusterRequest, ResourceState, ResourceStatus, ServiceStatus,
+    StreamItem, StreamPosition, Subject,
 };
 use shared::text::{ResultCode, ServiceState};
 use tokio::sync::watch;
@@ -79,6 +79,8 @@ pub struct World {
     pub outcomes: BTreeMap<String, Outcome>,
     pub requests: Vec<ClusterRequest>,
     pub locked: bool,
+    /// Victims and how far fencing them is.
+    pub fencing: BTreeMap<String, FencingStatus>,
 }
 
 /// The world and its nodes' servers.
@@ -212,14 +214,19 @@ impl World {
                     configured: true,
                     local: name.as_str() == local,
                     online: running,
-                    member: if running { Membership::Member } else { Membership::Absent },
+                    member: match (self.fencing.contains_key(name.as_str()), running) {
+                        (true, _) => Membership::Victim,
+                        (false, true) => Membership::Member,
+                        (false, false) => Membership::Absent,
+                    },
                     boot_id: None,
                     conf_version: version.filter(|_| running),
-                    fencing: None,
+                    fencing: self.fencing.get(name.as_str()).cloned(),
                     last_fenced: None,
                 }
             })
             .collect();
+        let victims: Vec<NodeName> = self.fencing.keys().map(|name| NodeName(name.clone())).collect();
         let votes = u32::try_from(nodes.iter().filter(|node| node.online).count()).expect("few");
         let expected = u32::try_from(nodes.len()).expect("few");
         let services = conf.iter().flat_map(|conf| &conf.services).map(|service| {
@@ -235,7 +242,8 @@ impl World {
                 restarts: 0,
                 last_transition: known.map(|known| known.at),
                 reason: known.map_or(Reason::New, |known| known.reason.clone()),
-                waits_for: None,
+                waits_for: (!victims.is_empty() && known.is_some_and(|known| known.owner.is_none()))
+                    .then(|| Reason::FencingPending { nodes: victims.clone() }),
                 request: None,
                 failure: None,
                 resources: resources
@@ -259,7 +267,7 @@ impl World {
             locked: self.locked,
             services: services.collect(),
             nodes,
-            waits_for_fencing_of: Vec::new(),
+            waits_for_fencing_of: victims,
         }
     }
 
