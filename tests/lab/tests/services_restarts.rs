@@ -154,3 +154,52 @@ fn a_relocation_comes_to_an_end_whichever_daemon_dies_that_carries_it_out() {
     }
     watch.finish().unwrap();
 }
+
+#[test]
+fn all_daemons_killed_at_once_come_back_to_what_runs_and_to_what_was_disabled() {
+    let mut options = ClusterOptions::web(3);
+    options.rm += "<service name=\"spare\"><ip address=\"10.77.0.101/24\"/></service>\n";
+    let cluster = Cluster::boot(options).unwrap();
+    let owner = cluster.formed().unwrap();
+    cluster.wait_state(1, "spare", ServiceState::Started, SOON).unwrap();
+    cluster.lab.sh_ok(Place::Host(1), "clusvcadm -d spare").unwrap();
+    let (watch, poller) = (watch(&cluster), poll(&cluster));
+    let name = format!("node{owner}");
+    let first = poller.wait_page(SystemTime::UNIX_EPOCH, SOON, |page| page == name).unwrap();
+
+    std::thread::scope(|scope| {
+        for host in 1..=3 {
+            let cluster = &cluster;
+            scope.spawn(move || kill(cluster, host));
+        }
+    });
+    let logs = || (1..=3).map(|host| format!("node{host}:\n{}", cluster.log(host))).collect::<String>();
+    all_members(&cluster);
+    for host in 1..=3 {
+        cluster.wait_owner(host, "web", owner, SOON).unwrap_or_else(|error| panic!("{error:#}\n{}", logs()));
+        assert_eq!(cluster.service(host, "spare").unwrap().state, ServiceState::Disabled, "{}", logs());
+    }
+    assert_eq!(poller.outage(first.sent), Duration::ZERO, "requests failed\n{}", logs());
+    assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new(), "{}", logs());
+    assert_eq!(watch.finish().unwrap().len(), 1, "the address stayed where it was");
+}
+
+#[test]
+fn a_node_whose_corosync_is_killed_stops_its_service_and_is_fenced_before_another_starts_it() {
+    let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
+    let owner = cluster.formed().unwrap();
+    let survivor = cluster.others(owner)[0];
+    let watch = watch(&cluster);
+    watch.wait_holder(owner, SOON).unwrap();
+    let boot = cluster.lab.boot_id(owner).unwrap();
+    cluster.lab.sh_ok(Place::Host(owner), "kill -9 $(pidof corosync)").unwrap();
+    let logs = || (1..=3).map(|host| format!("node{host}:\n{}", cluster.log(host))).collect::<String>();
+    wait_for("the service elsewhere", SOON, || cluster.owner(survivor, "web").filter(|now| *now != owner))
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", logs()));
+    cluster.wait_state(survivor, "web", ServiceState::Started, SOON).unwrap();
+    assert!(!cluster.fencings().unwrap().is_empty(), "{}", logs());
+    // Fenced means switched off and on: it comes back as a member by itself.
+    all_members(&cluster);
+    assert_ne!(cluster.lab.boot_id(owner).unwrap(), boot);
+    watch.finish().unwrap();
+}
