@@ -288,7 +288,10 @@ pub(super) async fn text(State(app): State<App>, Path(cluster): Path<String>, Po
             let errors = if findings.is_empty() {
                 form_errors(error)?
             } else {
-                FormErrors(vec![("text".into(), "Nothing was written: correct what checking found, then apply again.".into())])
+                FormErrors(vec![(
+                    "text".into(),
+                    "Nothing was written: correct what checking found, then apply again.".into(),
+                )])
             };
             let (shell, head) = frame(&app, who, &cluster, "configure").await?;
             let page = TextPage {
