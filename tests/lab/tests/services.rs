@@ -1,6 +1,8 @@
 //! Services on true hosts: corosync, the packaged OCF agents, fencing over IPMI, our rgmanager and commands. Who holds the
 //! address is asked of the hosts themselves, not of the engine.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it cannot look")]
+
 use std::time::Duration;
 
 use lab::cluster::{Cluster, ClusterOptions, SERVICE_ADDRESS};

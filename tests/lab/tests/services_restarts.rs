@@ -1,5 +1,7 @@
 //! The daemon itself is killed or ends, on true hosts: nothing that was accepted is lost, and what runs goes on running.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it cannot look")]
+
 use std::net::SocketAddrV4;
 use std::time::{Duration, SystemTime};
 
