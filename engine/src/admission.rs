@@ -78,7 +78,9 @@ impl Replicated {
             return refuse(ResultCode::NoService, format!("cluster.conf has no {service}"));
         };
         match command {
-            Command::Freeze { .. } | Command::Unfreeze { .. } => return admit_freeze(record),
+            Command::Freeze { .. } => return admit_freeze(record),
+            // Whatever state it is in: nothing else would ever end that state.
+            Command::Unfreeze { .. } => return Admission::Mark,
             _ if record.frozen => {
                 return refuse(ResultCode::Frozen, "unfreeze it first (clusvcadm -U)");
             }
@@ -102,13 +104,14 @@ impl Replicated {
                 self.admit_enable(conf, service, record, Some(&here))
             }
             Command::Enable { on, .. } => self.admit_enable(conf, service, record, on.as_ref()),
-            Command::Disable { .. } if record.state == ServiceState::Disabled => {
+            // With an enable under way it is not disabled for long: that has to be called off.
+            Command::Disable { .. } if record.state == ServiceState::Disabled && record.order.is_none() => {
                 Admission::Already(ResultCode::Success)
             }
             Command::Disable { .. } => Admission::Order,
             Command::Stop { .. } => match record.state {
                 ServiceState::Failed => refuse(ResultCode::Failure, "it is failed; disable it instead"),
-                ServiceState::Disabled => Admission::Already(ResultCode::Success),
+                ServiceState::Disabled if record.order.is_none() => Admission::Already(ResultCode::Success),
                 ServiceState::Stopped if record.parked => Admission::Already(ResultCode::Success),
                 _ => Admission::Order,
             },
@@ -233,7 +236,10 @@ impl Replicated {
                 let frozen = matches!(request.command, Command::Freeze { .. });
                 let Some(record) = self.services.get_mut(service) else { return };
                 record.frozen = frozen;
-                record.bump();
+                // What was decided before the freeze must not be done. A holder at work keeps its epoch: its reports count.
+                if frozen || record.holder.is_none() {
+                    record.bump();
+                }
                 self.intents_changed += 1;
                 let kind = if frozen { FactKind::ServiceFrozen } else { FactKind::ServiceUnfrozen };
                 let text = format!("Service {service} is {}", if frozen { "frozen" } else { "no longer frozen" });

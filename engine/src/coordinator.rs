@@ -367,10 +367,17 @@ impl ServiceView<'_> {
         if let Some(settled) = self.give_up_by_policy(service, now) {
             return Some(settled);
         }
-        if obstacle(self.state, self.conf, self.name, self.record).is_some() {
-            return None;
+        match obstacle(self.state, self.conf, self.name, self.record) {
+            None => self.place(service, load, now),
+            // Whoever asked is told, and what was recovering is stopped; it starts when its dependency has (rhcs.md §3.5).
+            Some(reason @ Reason::DependencyMissing { .. })
+                if order.is_some() || self.record.state == ServiceState::Recovering =>
+            {
+                let disabled = self.record.state == ServiceState::Disabled;
+                self.settle(if disabled { ServiceState::Disabled } else { ServiceState::Stopped }, reason)
+            }
+            Some(_) => None,
         }
-        self.place(service, load, now)
     }
 
     /// Recovery policies that end in `disabled` (rhcs.md §3.4).

@@ -92,6 +92,7 @@ pub struct Engine {
     pub(crate) ring: Ring,
     pub(crate) quorum: Option<QuorumSaid>,
     was_quorate: bool,
+    quorate_ring: u64,
     pub(crate) joined: Option<Joined>,
     /// Hellos delivered in the current view.
     hellos: BTreeMap<NodeId, Hello>,
@@ -150,6 +151,7 @@ impl Engine {
             ring: Ring::default(),
             quorum: None,
             was_quorate: false,
+            quorate_ring: 0,
             joined: None,
             hellos: BTreeMap::new(),
             nonce: 0,
@@ -324,6 +326,7 @@ impl Engine {
         // One ring change may come as two of these events; the second finds the ring already stale.
         if !self.ring.stale {
             self.was_quorate = self.is_quorate();
+            self.quorate_ring = if self.was_quorate { self.ring.seq } else { 0 };
         }
         let ring_moves = left.iter().any(|(_, reason)| *reason == LeftReason::NodeDown);
         self.ring.stale |= ring_moves;
@@ -430,6 +433,7 @@ impl Engine {
             branch: joined.state.branch,
             history: joined.state.history,
             was_quorate: self.was_quorate,
+            quorate_ring: self.quorate_ring,
             decided: joined.state.decided,
             lowest: joined.state.state_holders().next().unwrap_or(self.me),
         });
@@ -654,6 +658,7 @@ impl Engine {
             branch: joined.state.branch,
             history: joined.state.history,
             was_quorate: self.was_quorate,
+            quorate_ring: self.quorate_ring,
             decided: joined.state.decided,
             lowest: joined.state.state_holders().next().unwrap_or(self.me),
         };
@@ -1027,7 +1032,8 @@ fn joined_branch(joined: &Option<Joined>) -> crate::message::Branch {
 fn goes_on(mine: &StateTag, theirs: &StateTag) -> bool {
     let weight = |tag: &StateTag| {
         let decided = if mine.was_quorate && theirs.was_quorate { 0 } else { tag.decided };
-        (tag.was_quorate, tag.history, decided, std::cmp::Reverse(tag.lowest))
+        // Both quorate without two_node: the one with the older ring has missed that it was cut off.
+        (tag.was_quorate, tag.history, tag.quorate_ring, decided, std::cmp::Reverse(tag.lowest))
     };
     weight(mine) > weight(theirs)
 }

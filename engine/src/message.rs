@@ -131,6 +131,8 @@ pub struct StateTag {
     pub history: u64,
     /// The sender was quorate before this membership.
     pub was_quorate: bool,
+    /// The ring in which it was; 0 if it was not.
+    pub quorate_ring: u64,
     /// Lawful decisions applied so far.
     pub decided: u64,
     /// Lowest node that shares the sender's state.

@@ -450,7 +450,8 @@ impl Replicated {
         } else {
             (FactSeverity::Warning, format!("{name} is back and tells what it runs; it is not fenced"))
         };
-        folded.fact(at, Subject::Node(name), severity, FactKind::NodeForgiven, text, None);
+        folded.fact(at, Subject::Node(name.clone()), severity, FactKind::NodeForgiven, text, None);
+        self.finish_fence_requests(&name, folded);
     }
 
     /// The services a node holds.
@@ -625,7 +626,8 @@ impl Replicated {
     ) {
         let Some(record) = self.services.get_mut(service) else { return };
         record.enter(state, at, reason.clone());
-        record.parked = true;
+        let dependency_missing = matches!(reason, Reason::DependencyMissing { .. });
+        record.parked = !dependency_missing;
         record.tried.clear();
         record.check_failed = false;
         record.prefer = None;
@@ -635,13 +637,17 @@ impl Replicated {
             record.enabled_by_hand = false;
             self.intents_changed += 1;
         }
-        let failed = matches!(reason, Reason::NoNodeLeft { .. } | Reason::NoNodeAllowed);
+        let failed = matches!(reason, Reason::NoNodeLeft { .. } | Reason::NoNodeAllowed) || dependency_missing;
         let kind = if disabled { FactKind::ServiceDisabled } else { FactKind::ServiceStopped };
         let severity = if failed { FactSeverity::Error } else { FactSeverity::Info };
         let text = format!("Service {service} is {}: {}", state.name(), reason.text());
         folded.fact(at, Subject::Service(service.clone()), severity, kind, text, Some(reason));
         let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
-        let code = if wanted_down { ResultCode::Success } else { ResultCode::Failure };
+        let code = match (wanted_down, dependency_missing) {
+            (true, _) => ResultCode::Success,
+            (false, true) => ResultCode::Dependency,
+            (false, false) => ResultCode::Failure,
+        };
         self.finish_order(service, code, None, String::new(), folded);
     }
 
@@ -786,6 +792,8 @@ impl Replicated {
                 record.check_failed = false;
                 self.fold_failed(conf, from, report, failure, folded);
             }
+            // The check was under way when the service was frozen; it is checked again when it is unfrozen.
+            (ReportOutcome::CheckFailed { .. }, ServiceState::Started) if record.frozen => {}
             (ReportOutcome::CheckFailed { failure }, ServiceState::Started) => {
                 record.tried.clear();
                 record.check_failed = true;
