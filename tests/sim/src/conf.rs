@@ -157,11 +157,9 @@ impl Spec {
             let _ = write!(text, "<clusternode name=\"n{node}\" nodeid=\"{node}\"><fence>");
             let methods = self.methods.get(node as usize - 1).copied().unwrap_or(1);
             for method in 1..=methods {
-                let delay = if node == 1 && self.delay > 0 { format!(" delay=\"{}\"", self.delay) } else { String::new() };
-                let _ = write!(
-                    text,
-                    "<method name=\"m{method}\"><device name=\"d{node}-{method}\"{delay}/></method>"
-                );
+                let delay =
+                    if node == 1 && self.delay > 0 { format!(" delay=\"{}\"", self.delay) } else { String::new() };
+                let _ = write!(text, "<method name=\"m{method}\"><device name=\"d{node}-{method}\"{delay}/></method>");
                 let password = if wrong_password { "wrong" } else { "right" };
                 let _ = writeln!(
                     devices,

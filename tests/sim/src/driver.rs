@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, Message, Run, RunId};
 use shared::conf::model::FenceMethod;
 use shared::ids::{NodeId, NodeName};
-use shared::status::{Answer, Fact, FactKind, FenceDeviceRun};
+use shared::status::{Answer, Command, Fact, FactKind, FenceDeviceRun};
 
 use crate::sim::{Sim, Task, summary};
 
@@ -50,7 +50,8 @@ impl Sim {
             Action::RunFence { id: fence, victim, method } => self.run_fence(id, fence, &victim, &method),
             Action::StoreConf { conf } => {
                 let stored = !self.rng.chance(self.params.store_fails_permille);
-                let task = Task::ConfStored { node: id, pid, version: conf.version, digest: conf.digest.clone(), stored };
+                let task =
+                    Task::ConfStored { node: id, pid, version: conf.version, digest: conf.digest.clone(), stored };
                 if let Some(node) = self.nodes.get_mut(&id).filter(|_| stored) {
                     node.disk.stored = Some(conf);
                 }
@@ -72,6 +73,9 @@ impl Sim {
                 });
                 if let Some(asked) = self.asked.get_mut(&request) {
                     asked.accepted = Some(answer == Answer::Accepted);
+                    if let (Command::Enable { service, .. }, Answer::Accepted) = (&asked.command, &answer) {
+                        self.disabled.remove(service);
+                    }
                 }
             }
             Action::Finish { id: request, outcome } => {
@@ -85,7 +89,9 @@ impl Sim {
             }
             Action::AnswerConf { offer, result } => {
                 self.tell(|| match &result {
-                    shared::socket::PutConf::Accepted { version, .. } => format!("n{id}: configuration {version} taken"),
+                    shared::socket::PutConf::Accepted { version, .. } => {
+                        format!("n{id}: configuration {version} taken")
+                    }
                     shared::socket::PutConf::Refused { findings } => format!(
                         "n{id}: configuration refused: {}",
                         findings.first().map(|finding| finding.text.clone()).unwrap_or_default()
@@ -117,6 +123,9 @@ impl Sim {
         self.messages_second = if known == second { (second, count + 1) } else { (second, 1) };
         if count > 2000 {
             self.violate(|| format!("more than {count} messages within one second"));
+        }
+        if let Message::Found { members, .. } = &message {
+            self.founded_by_few |= members.len() <= self.nodes.len() / 2 && !self.params.two_node;
         }
         self.cpg.multicast(id, Arc::new(message));
         self.wake_token(id);
@@ -190,7 +199,9 @@ impl Sim {
         let behaviour = self.behaviour(id, &run);
         let key = self.new_key();
         let agent = self.begin_run(id, run_id, &run, behaviour);
-        self.note(|| format!("  n{id} runs {} {} of {}: {behaviour:?}", run.operation.name(), run.resource.name, run.service));
+        self.note(|| {
+            format!("  n{id} runs {} {} of {}: {behaviour:?}", run.operation.name(), run.resource.name, run.service)
+        });
         let duration = match behaviour {
             crate::sim::Behaviour::Hangs => self.params.timeout_ms,
             _ => self.rng.between(self.params.run_ms),
@@ -225,7 +236,9 @@ impl Sim {
         // An agent that fails may all the same have done its work.
         let effect = !fails || (!broken && !wrong && self.rng.chance(300));
         let duration = self.rng.between(self.params.fence_ms);
-        self.note(|| format!("  n{by} fences {victim} with {}: {}", method.name, if fails { "fails" } else { "works" }));
+        self.note(|| {
+            format!("  n{by} fences {victim} with {}: {}", method.name, if fails { "fails" } else { "works" })
+        });
         if effect {
             let boots = !self.rng.chance(self.params.fence_leaves_off_permille);
             let at = self.rng.between((duration / 2, duration));

@@ -316,6 +316,9 @@ impl Sim {
         let (on, state) = self.nodes.iter().find_map(|(&id, node)| {
             let engine = &node.daemon.as_ref()?.engine;
             let state = engine.replicated().filter(|_| engine.is_quorate())?;
+            if state.members.get(&id).is_some_and(|member| member.leaving) {
+                return None;
+            }
             Some((id, state.clone()))
         })?;
         let unfenceable: Vec<NodeId> =
@@ -352,8 +355,7 @@ impl Sim {
 fn sides_text(sides: &BTreeMap<NodeId, u32>) -> String {
     let mut text = String::new();
     for side in 0..3 {
-        let here: Vec<String> =
-            sides.iter().filter(|(_, at)| **at == side).map(|(id, _)| format!("n{id}")).collect();
+        let here: Vec<String> = sides.iter().filter(|(_, at)| **at == side).map(|(id, _)| format!("n{id}")).collect();
         if !here.is_empty() {
             text.push_str(if text.is_empty() { "" } else { " | " });
             text.push_str(&here.join(" "));

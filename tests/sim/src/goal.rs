@@ -57,8 +57,7 @@ impl Sim {
     ) -> Option<String> {
         let name = &service.name;
         let Some(record) = state.services.get(name) else { return Some(format!("{name} is not in the state")) };
-        let online: Vec<NodeId> =
-            state.members.iter().filter(|(_, member)| member.clean).map(|(&id, _)| id).collect();
+        let online: Vec<NodeId> = state.members.iter().filter(|(_, member)| member.clean).map(|(&id, _)| id).collect();
         match record.state {
             ServiceState::Disabled => {
                 let runs = self.nodes.keys().find(|id| self.is_busy(**id, name))?;
@@ -106,7 +105,8 @@ impl Sim {
         for (id, asked) in &self.asked {
             match asked.accepted {
                 None if self.lives(asked.node, asked.pid) => unmet.push(format!("{id} was never answered")),
-                Some(true) if !asked.finished && !self.histories_lost => {
+                // Who accepted it may have been on the side that lost; then it is gone with its history.
+                Some(true) if !asked.finished && !self.histories_lost && self.lives(asked.node, asked.pid) => {
                     let known = state.requests.iter().any(|record| record.id == *id);
                     if !known && state.history == 1 {
                         unmet.push(format!("{id} was accepted and is forgotten"));
@@ -118,7 +118,11 @@ impl Sim {
         let open = self.offers.values().filter(|answered| !**answered).count();
         if open > 0 && self.nodes.values().all(|node| node.boots == 1) && self.steps > 0 {
             // An offer to a daemon that was killed stays unanswered; without such an end it must not.
-            let killed = self.nodes.values().filter_map(|node| node.daemon.as_ref()).any(|daemon| daemon.pid > 100 + u32::try_from(self.nodes.len()).unwrap_or(0));
+            let killed = self
+                .nodes
+                .values()
+                .filter_map(|node| node.daemon.as_ref())
+                .any(|daemon| daemon.pid > 100 + u32::try_from(self.nodes.len()).unwrap_or(0));
             if !killed {
                 unmet.push("a new configuration was never answered".to_owned());
             }

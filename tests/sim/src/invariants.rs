@@ -36,10 +36,10 @@ impl Sim {
         if !matches!(record.state, ServiceState::Starting | ServiceState::Started) {
             self.violate(|| format!("n{id} starts {service}, which is {}", record.state.name()));
         }
-        if record.frozen {
-            self.violate(|| format!("n{id} starts {service}, which is frozen"));
-        }
         if record.state == ServiceState::Starting {
+            if record.frozen {
+                self.violate(|| format!("n{id} starts {service}, which is frozen"));
+            }
             self.check_intents(id, service);
             self.check_domain(id, service, &conf_text);
         }
@@ -47,16 +47,22 @@ impl Sim {
 
     fn check_domain(&mut self, id: NodeId, service: &ServiceName, conf_text: &ConfText) {
         let Some(conf) = self.conf(conf_text) else { return };
-        let domain = conf.service(service).and_then(|service| service.domain.as_ref()).and_then(|name| conf.domain(name));
+        let domain =
+            conf.service(service).and_then(|service| service.domain.as_ref()).and_then(|name| conf.domain(name));
         let Some(domain) = domain.filter(|domain| domain.restricted) else { return };
         if !domain.nodes.iter().any(|(name, _)| conf.node(name).is_some_and(|node| node.id == id)) {
-            self.violate(|| format!("n{id} starts {service}, whose restricted domain {} does not contain it", domain.name));
+            self.violate(|| {
+                format!("n{id} starts {service}, whose restricted domain {} does not contain it", domain.name)
+            });
         }
     }
 
     fn check_intents(&mut self, id: NodeId, service: &ServiceName) {
-        let majority = self.nodes.len() / 2 + 1;
-        if self.disabled.get(service).is_some_and(|confirmed| confirmed.len() >= majority) {
+        if self.founded_by_few {
+            return;
+        }
+        // Who has not heard of it yet may be about to be cut off and start it for its last moment.
+        if self.disabled.get(service).is_some_and(|(_, confirmed)| confirmed.contains(&id)) {
             self.violate(|| format!("n{id} starts {service}, which was disabled by an operator"));
         }
     }
@@ -66,7 +72,8 @@ impl Sim {
         asked.finished = true;
         if let Command::Disable { service } = &asked.command
             && matches!(code, ResultCode::Success | ResultCode::Warning)
-            && let Some(confirmed) = self.disabled.get_mut(service)
+            && let Some((by, confirmed)) = self.disabled.get_mut(service)
+            && by == request
         {
             confirmed.insert(node);
         }
@@ -74,14 +81,14 @@ impl Sim {
 
     pub(crate) fn switch_conf(&mut self, id: NodeId, conf: ConfText) {
         let digest = self.versions.entry(conf.version).or_insert_with(|| conf.digest.clone()).clone();
-        if digest != conf.digest && !self.params.two_node {
+        if digest != conf.digest && !self.params.two_node && !self.founded_by_few {
             self.violate(|| format!("configuration {} has two contents in force", conf.version));
         }
         self.check_stored_by_all(id, &conf);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let before = node.disk.conf.version;
         node.disk.conf = conf.clone();
-        if conf.version < before && !self.params.two_node {
+        if conf.version < before && !self.params.two_node && !self.founded_by_few {
             self.violate(|| format!("the configuration of n{id} went from {before} to {}", conf.version));
         }
         self.note(|| format!("  n{id} switches to configuration {}", conf.version));
@@ -100,7 +107,10 @@ impl Sim {
         });
         if let Some(member) = missing {
             self.violate(|| {
-                format!("configuration {} came into force on n{id}, but member n{member} has not stored it", conf.version)
+                format!(
+                    "configuration {} came into force on n{id}, but member n{member} has not stored it",
+                    conf.version
+                )
             });
         }
     }

@@ -18,5 +18,6 @@ pub mod params;
 pub mod random;
 pub mod rng;
 pub mod rogue;
+pub mod scenario;
 pub mod sim;
 mod world;

@@ -1,5 +1,7 @@
 //! Simulated administrators: requests, configurations, and what they do to set things right in the end.
 
+use std::collections::BTreeSet;
+
 use engine::{ConfText, Event, OfferId};
 use shared::ids::{NodeId, RequestId, ServiceName};
 use shared::status::{Command, Request};
@@ -20,7 +22,7 @@ impl Sim {
                 self.disabled.remove(service);
             }
             Command::Disable { service } => {
-                self.disabled.entry(service.clone()).or_default();
+                self.disabled.insert(service.clone(), (id.clone(), BTreeSet::new()));
             }
             _ => {}
         }
@@ -39,17 +41,16 @@ impl Sim {
         let key = self.new_key();
         self.offers.insert(key, false);
         self.tell(|| format!("operator on n{node}: new configuration {}", conf.version));
-        self.happen(node, Event::ConfOffered { offer: OfferId(key), text: conf.text.clone(), origin: "root".to_owned() });
+        self.happen(
+            node,
+            Event::ConfOffered { offer: OfferId(key), text: conf.text.clone(), origin: "root".to_owned() },
+        );
     }
 
     /// A node with a daemon that an operator could work on.
     pub fn some_daemon(&mut self) -> Option<NodeId> {
-        let nodes: Vec<NodeId> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.daemon.is_some() && !node.frozen)
-            .map(|(&id, _)| id)
-            .collect();
+        let nodes: Vec<NodeId> =
+            self.nodes.iter().filter(|(_, node)| node.daemon.is_some() && !node.frozen).map(|(&id, _)| id).collect();
         self.rng.pick(&nodes).copied()
     }
 

@@ -109,9 +109,8 @@ fn wrong_message(rule: u8, node: NodeId, state: &Replicated, sim: &mut Sim) -> O
             Some(start(sim, node, state, what, on))
         }
         5 => {
-            let claimed = pick_service(sim, state, free).filter(|(name, _)| {
-                state.members.values().any(|member| member.claims.contains_key(name))
-            });
+            let claimed = pick_service(sim, state, free)
+                .filter(|(name, _)| state.members.values().any(|member| member.claims.contains_key(name)));
             if let Some(what) = claimed {
                 let on = pick_member(sim, state, |_, member| member.clean)?;
                 return Some(start(sim, node, state, what, on));

@@ -30,7 +30,13 @@ pub enum Task {
     /// The node's corosync notices that its ring must change.
     FormRing(NodeId),
     /// The quorum service tells the daemon.
-    TellQuorum { node: NodeId, pid: u32, ring_seq: u64, quorate: bool, votes: u32 },
+    TellQuorum {
+        node: NodeId,
+        pid: u32,
+        ring_seq: u64,
+        quorate: bool,
+        votes: u32,
+    },
     /// `next_timeout` of the engine.
     Timer(NodeId, u32, u64),
     /// What an agent does takes effect.
@@ -38,16 +44,35 @@ pub enum Task {
     /// An agent ends.
     RunEnd(NodeId, u64),
     /// A fence agent reaches the power switch.
-    FenceEffect { victim: NodeId, boots: bool },
-    FenceEnd { by: NodeId, pid: u32, id: FenceId, succeeded: bool },
+    FenceEffect {
+        victim: NodeId,
+        boots: bool,
+    },
+    FenceEnd {
+        by: NodeId,
+        pid: u32,
+        id: FenceId,
+        succeeded: bool,
+    },
     Boot(NodeId),
     StartCorosync(NodeId),
     StartDaemon(NodeId),
-    ConfStored { node: NodeId, pid: u32, version: ConfVersion, digest: ConfDigest, stored: bool },
+    ConfStored {
+        node: NodeId,
+        pid: u32,
+        version: ConfVersion,
+        digest: ConfDigest,
+        stored: bool,
+    },
     /// The daemon notices that its corosync is gone.
     TellCorosyncLost(NodeId, u32),
     /// The kernel tells of a dead resource.
-    Notice { node: NodeId, pid: u32, service: ServiceName, resource: ResourceName },
+    Notice {
+        node: NodeId,
+        pid: u32,
+        service: ServiceName,
+        resource: ResourceName,
+    },
     Thaw(NodeId),
 }
 
@@ -158,8 +183,11 @@ pub struct Sim {
     /// Hash of the replicated state by branch and position.
     pub states: BTreeMap<(u64, Position), u64>,
     pub versions: BTreeMap<ConfVersion, ConfDigest>,
-    /// Services that operators have disabled, and how many members confirmed.
-    pub disabled: BTreeMap<ServiceName, BTreeSet<NodeId>>,
+    /// Services that operators have disabled, by which request, and which members confirmed.
+    pub disabled: BTreeMap<ServiceName, (RequestId, BTreeSet<NodeId>)>,
+    /// The cluster was founded by fewer daemons than would be quorate: newer intents and configurations of the others may be
+    /// lost (they are lost with the others anyway if those never come back).
+    pub founded_by_few: bool,
     confs: BTreeMap<ConfDigest, Arc<Conf>>,
     /// Histories of nodes that were demoted or founded anew: what was accepted there may be lost.
     pub histories_lost: bool,
@@ -209,6 +237,7 @@ impl Sim {
             states: BTreeMap::new(),
             versions: BTreeMap::new(),
             disabled: BTreeMap::new(),
+            founded_by_few: false,
             confs: BTreeMap::new(),
             histories_lost: false,
             messages_second: (0, 0),
@@ -283,7 +312,8 @@ impl Sim {
                 self.tell_quorum(node, pid, ring_seq, quorate, votes);
             }
             Task::Timer(node, pid, at) => {
-                let due = |daemon: &mut Daemon| daemon.pid == pid && daemon.timer.take_if(|timer| *timer == at).is_some();
+                let due =
+                    |daemon: &mut Daemon| daemon.pid == pid && daemon.timer.take_if(|timer| *timer == at).is_some();
                 if self.daemon_mut(node).is_some_and(due) {
                     self.happen(node, Event::TimePassed);
                 }
@@ -495,6 +525,9 @@ impl Sim {
 
     fn form_ring(&mut self, node: NodeId) {
         if !self.cpg.needs_ring(node) {
+            // The cut was shorter than the token's patience: the old ring goes on.
+            self.later(0, Task::Token(node));
+            self.later(0, Task::Receive(node));
             return;
         }
         let mut members = self.cpg.reach(node);

@@ -100,4 +100,3 @@ impl Sim {
         node.running.iter().any(|(name, _)| name == service) || node.runs.values().any(starts)
     }
 }
-

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use sim::random::{Options, Verdict, run_seed};
 use sim::rogue::Rogue;
+use sim::scenario::Story;
 
 /// Simulates clusters.
 #[derive(Debug, Parser)]
@@ -38,6 +39,9 @@ struct Arguments {
     all: bool,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Run a story of tests/scenarios and print its transcript; `--trace` for every message.
+    #[arg(long)]
+    story: Vec<std::path::PathBuf>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -48,6 +52,9 @@ fn main() -> anyhow::Result<ExitCode> {
         options.rogue = Some(Rogue(Some(rule)));
     } else if arguments.rogue {
         options.rogue = Some(Rogue(None));
+    }
+    if !arguments.story.is_empty() {
+        return tell_stories(&arguments);
     }
     if let Some(seed) = arguments.seed {
         return show(seed, options, arguments.trace);
@@ -71,6 +78,19 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(out, "look at it: sim --seed {} --trace", first.seed)?;
     }
     Ok(if found.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell_stories(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for path in &arguments.story {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let story = Story::parse(&text)?;
+        match story.run(&path.with_file_name("conf"), arguments.trace) {
+            Ok(transcript) => write!(out, "{}----\n{transcript}\n", story.head)?,
+            Err(error) => writeln!(out, "{}----\n{error:#}\n", story.head)?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Debug, Default)]

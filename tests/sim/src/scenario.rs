@@ -1,0 +1,300 @@
+//! Stories: a text of verbs, run in a calm world, and the transcript that they give. `tests/scenarios/*.txt` are such stories;
+//! `cargo test -p sim --test scenarios` runs them, `UPDATE_EXPECT=1` writes what came out.
+//!
+//! ```text
+//! # one sentence of story
+//! cluster three-nodes.conf
+//! set service web recovery=relocate
+//! boot n1 n2 n3
+//! cut n1
+//! settle
+//! ----
+//!    0.0 transcript
+//! ```
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use engine::{ConfText, Operation, law};
+use shared::ids::{NodeId, NodeName, ResourceName, ServiceName};
+use shared::status::Command;
+
+use crate::params::Params;
+use crate::random::seconds;
+use crate::rng::Rng;
+use crate::sim::{Behaviour, Sim, Task, Trace};
+
+/// `settle` ends when this long nothing worth a line has happened.
+const QUIET_MS: u64 = 30_000;
+
+/// `settle` ends at the latest after this.
+const SETTLE_MAX_MS: u64 = 600_000;
+
+/// A story as it was read.
+#[derive(Debug, Clone)]
+pub struct Story {
+    /// The verbs with their head line, up to the dashes.
+    pub head: String,
+    /// The transcript that is expected.
+    pub expected: String,
+}
+
+impl Story {
+    /// Splits a file at its line of dashes.
+    pub fn parse(text: &str) -> Result<Self> {
+        ensure!(text.starts_with("# "), "the first line must be the story in one sentence: # ...");
+        let (head, expected) = text.split_once("----\n").unwrap_or((text, ""));
+        Ok(Self { head: head.to_owned(), expected: expected.to_owned() })
+    }
+
+    /// Runs the verbs and returns the transcript. `confs`: where configurations are; `detailed`: with every message and agent.
+    pub fn run(&self, confs: &Path, detailed: bool) -> Result<String> {
+        let mut stage = Stage { confs, text: String::new(), sim: None, detailed };
+        for (number, line) in self.head.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            stage.perform(line).with_context(|| format!("line {}: {line}", number + 1))?;
+        }
+        stage.transcript()
+    }
+}
+
+struct Stage<'a> {
+    confs: &'a Path,
+    /// The newest cluster.conf.
+    text: String,
+    sim: Option<Sim>,
+    detailed: bool,
+}
+
+impl Stage<'_> {
+    fn perform(&mut self, line: &str) -> Result<()> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["cluster", file] => {
+                self.text =
+                    std::fs::read_to_string(self.confs.join(file)).with_context(|| format!("cannot read {file}"))?;
+                Ok(())
+            }
+            ["set", tag, name, attribute] if self.sim.is_none() => self.set(tag, name, attribute),
+            _ => {
+                if self.sim.is_none() {
+                    self.sim = Some(self.begin()?);
+                }
+                self.act(&words)
+            }
+        }
+    }
+
+    /// Gives an element of the configuration an attribute; the name `-` stands for elements without one.
+    fn set(&mut self, tag: &str, name: &str, attribute: &str) -> Result<()> {
+        let (key, value) = attribute.split_once('=').context("attribute=value is missing")?;
+        let start = if name == "-" { format!("<{tag}") } else { format!("<{tag} name=\"{name}\"") };
+        ensure!(self.text.contains(&start), "the configuration has no {start}");
+        let with = format!("{start} {key}=\"{value}\"");
+        self.text = self.text.replacen(&start, &with, 1);
+        Ok(())
+    }
+
+    fn next_version(&mut self) -> Result<()> {
+        let version = crate::conf::from_text(&self.text).version.0;
+        let old = format!("config_version=\"{version}\"");
+        ensure!(self.text.contains(&old), "the configuration has no {old}");
+        self.text = self.text.replacen(&old, &format!("config_version=\"{}\"", version + 1), 1);
+        Ok(())
+    }
+
+    fn conf(&self) -> Result<ConfText> {
+        let loaded = shared::conf::load(&self.text);
+        ensure!(!loaded.has_errors(), "the configuration has errors: {:?}", loaded.findings);
+        Ok(crate::conf::from_text(&self.text))
+    }
+
+    fn begin(&self) -> Result<Sim> {
+        let conf = self.conf()?;
+        let nodes = shared::conf::load(&conf.text).conf.map_or(0, |conf| conf.nodes.len());
+        let params = Params::calm(nodes == 2);
+        let mut sim = Sim::new(params, Rng::calm(), law::check, u32::try_from(nodes)?, &conf);
+        sim.trace = Some(if self.detailed { Trace::detailed() } else { Trace::default() });
+        Ok(sim)
+    }
+
+    fn act(&mut self, words: &[&str]) -> Result<()> {
+        if let ["conf", node, rest @ ..] = words {
+            self.next_version()?;
+            for change in rest.chunks(4) {
+                let ["set", tag, name, attribute] = change else { bail!("conf NODE set TAG NAME attribute=value ...") };
+                self.set(tag, name, attribute)?;
+            }
+            let (node, conf) = (parse_node(node)?, self.conf()?);
+            self.sim()?.offer(node, &conf);
+            return Ok(());
+        }
+        if let ["remove", node, name] = words {
+            self.next_version()?;
+            let start = self.text.find(&format!("<service name=\"{name}\"")).context("there is no such service")?;
+            let end = self.text[start..].find("</service>").context("the service does not end")? + start;
+            self.text.replace_range(start..end + "</service>".len(), "");
+            let (node, conf) = (parse_node(node)?, self.conf()?);
+            self.sim()?.offer(node, &conf);
+            return Ok(());
+        }
+        let sim = self.sim()?;
+        match *words {
+            ["boot", ref nodes @ ..] => {
+                for node in nodes {
+                    sim.later(0, Task::Boot(parse_node(node)?));
+                }
+            }
+            ["power", node, "off"] => sim.power_off(parse_node(node)?),
+            ["power", node, "on"] => sim.later(0, Task::Boot(parse_node(node)?)),
+            ["cut", ref nodes @ ..] => {
+                let side = 1 + sim.sides.values().max().copied().unwrap_or(0);
+                sim.tell(|| format!("world: {} cut from the network", nodes.join(" and ")));
+                let nodes = nodes.iter().map(|node| parse_node(node)).collect::<Result<Vec<_>>>()?;
+                sim.split(nodes.into_iter().map(|node| (node, side)).collect());
+            }
+            ["heal"] => sim.heal_network(),
+            ["kill", node] => sim.kill_daemon(parse_node(node)?),
+            ["kill", "corosync", node] => sim.stop_corosync(parse_node(node)?),
+            ["start", node] => sim.later(0, Task::StartCorosync(parse_node(node)?)),
+            ["hang", node, time] => sim.freeze(parse_node(node)?, time.parse::<u64>()? * 1000),
+            ["leave", node] => sim.leave(parse_node(node)?),
+            ["dies", resource, "on", node] => die(sim, resource, parse_node(node)?)?,
+            ["agent", operation, resource, how] => behave(sim, operation, resource, how, None)?,
+            ["agent", operation, resource, how, "on", node] => {
+                behave(sim, operation, resource, how, Some(parse_node(node)?))?;
+            }
+            ["fences", "fail"] => {
+                sim.broken_fences.insert(None);
+            }
+            ["fences", "fail", node] => {
+                sim.broken_fences.insert(Some(parse_node(node)?));
+            }
+            ["fences", "work"] => sim.broken_fences.clear(),
+            ["command", node, ref rest @ ..] => {
+                let command = parse_command(rest)?;
+                let asked = sim.request(parse_node(node)?, command);
+                ensure!(asked.is_some(), "no rgmanager runs on {node}");
+            }
+            ["wait", time] => {
+                let until = sim.now + time.parse::<u64>()? * 1000;
+                run_until(sim, until);
+            }
+            ["settle"] => settle(sim),
+            _ => bail!("unknown verb"),
+        }
+        Ok(())
+    }
+
+    fn sim(&mut self) -> Result<&mut Sim> {
+        self.sim.as_mut().context("there is no cluster yet")
+    }
+
+    fn transcript(mut self) -> Result<String> {
+        let sim = self.sim.as_mut().context("nothing was done")?;
+        let mut text = String::new();
+        let trace = sim.trace.take().unwrap_or_default();
+        for (at, line) in trace.lines {
+            writeln!(text, "{:>7.1} {line}", seconds(at))?;
+        }
+        text.push_str("in the end:\n");
+        let states: Vec<_> = sim.nodes.iter().filter_map(|(&id, node)| Some((id, node.daemon.as_ref()?))).collect();
+        if let Some(state) = states.iter().find_map(|(_, daemon)| daemon.engine.replicated()) {
+            for (name, record) in &state.services {
+                let frozen = if record.frozen { " (frozen)" } else { "" };
+                let owner = record.holder.map(|id| format!(" on n{id}")).unwrap_or_default();
+                writeln!(text, "  {name} {}{frozen}{owner}", record.state.name())?;
+            }
+        }
+        for (id, node) in &sim.nodes {
+            let running: Vec<String> = node.running.iter().map(|(_, resource)| resource.0.clone()).collect();
+            let running = if running.is_empty() { "nothing".to_owned() } else { running.join(" ") };
+            let power = if node.power { "" } else { " (off)" };
+            writeln!(text, "  n{id}{power} runs {running}")?;
+        }
+        if let Some(violation) = &sim.violation {
+            bail!("{violation}\n{text}");
+        }
+        Ok(text)
+    }
+}
+
+fn run_until(sim: &mut Sim, until: u64) {
+    while sim.now < until && sim.violation.is_none() {
+        if sim.tasks.keys().next().is_none_or(|(at, _)| *at > until) {
+            sim.now = until;
+            return;
+        }
+        sim.step();
+    }
+}
+
+fn settle(sim: &mut Sim) {
+    let begun = sim.now;
+    let mut quiet_since = sim.now;
+    let mut lines = 0;
+    while sim.now < quiet_since + QUIET_MS && sim.now < begun + SETTLE_MAX_MS && sim.violation.is_none() {
+        sim.step();
+        let now_lines = sim.trace.as_ref().map_or(0, |trace| trace.lines.len());
+        if now_lines != lines {
+            lines = now_lines;
+            quiet_since = sim.now;
+        }
+    }
+}
+
+fn parse_node(word: &str) -> Result<NodeId> {
+    let number = word.strip_prefix('n').and_then(|number| number.parse().ok());
+    Ok(NodeId(number.with_context(|| format!("{word} is not a node; nodes are n1, n2, ..."))?))
+}
+
+fn parse_command(words: &[&str]) -> Result<Command> {
+    let service = |name: &str| ServiceName::parse(name);
+    Ok(match *words {
+        ["enable", name] => Command::Enable { service: service(name), on: None, by_domain: false },
+        ["enable", name, "by-domain"] => Command::Enable { service: service(name), on: None, by_domain: true },
+        ["enable", name, node] => Command::Enable { service: service(name), on: Some(node.into()), by_domain: false },
+        ["disable", name] => Command::Disable { service: service(name) },
+        ["stop", name] => Command::Stop { service: service(name) },
+        ["restart", name] => Command::Restart { service: service(name) },
+        ["relocate", name] => Command::Relocate { service: service(name), to: None },
+        ["relocate", name, node] => Command::Relocate { service: service(name), to: Some(node.into()) },
+        ["freeze", name] => Command::Freeze { service: service(name) },
+        ["unfreeze", name] => Command::Unfreeze { service: service(name) },
+        ["lock"] => Command::Lock,
+        ["unlock"] => Command::Unlock,
+        ["fence", node] => Command::Fence { node: NodeName::from(node) },
+        ["acknowledge", node] => Command::AcknowledgeFence { node: NodeName::from(node) },
+        _ => bail!("unknown command"),
+    })
+}
+
+fn behave(sim: &mut Sim, operation: &str, resource: &str, how: &str, on: Option<NodeId>) -> Result<()> {
+    let operation = match operation {
+        "start" => Operation::Start,
+        "stop" => Operation::Stop,
+        "monitor" => Operation::Monitor,
+        _ => bail!("agents start, stop and monitor"),
+    };
+    let key = (on, ResourceName::from(resource), operation);
+    let behaviour = match how {
+        "works" => Behaviour::Works,
+        "fails" => Behaviour::Fails,
+        "hangs" => Behaviour::Hangs,
+        _ => bail!("an agent works, fails or hangs"),
+    };
+    sim.behaviours.insert(key, behaviour);
+    Ok(())
+}
+
+fn die(sim: &mut Sim, resource: &str, node: NodeId) -> Result<()> {
+    let running = &sim.nodes.get(&node).context("there is no such node")?.running;
+    let found = running.iter().find(|(_, name)| name.as_str() == resource).cloned();
+    let (service, resource) = found.with_context(|| format!("{resource} does not run on n{node}"))?;
+    sim.resource_dies(node, &service, &resource);
+    Ok(())
+}
