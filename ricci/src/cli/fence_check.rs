@@ -111,10 +111,9 @@ fn refuse_if_busy(status: &ClusterStatus) -> Result<(), (u8, String)> {
         .iter()
         .find(|node| node.fencing.as_ref().is_some_and(|fencing| fencing.step != FencingStep::NoMethod));
     match busy {
-        Some(node) => Err((
-            EXIT_NOT_NOW,
-            format!("{} is being fenced; nothing was tested (-f tests nevertheless)", node.name),
-        )),
+        Some(node) => {
+            Err((EXIT_NOT_NOW, format!("{} is being fenced; nothing was tested (-f tests nevertheless)", node.name)))
+        }
         None => Ok(()),
     }
 }

@@ -67,9 +67,11 @@ pub fn render_dump(status: &ClusterStatus, zone: Zone) -> String {
             );
             if let Some(attempt) = &fencing.last {
                 let result = if attempt.succeeded { "success" } else { "failed" };
-                let _ = writeln!(out, "{} last attempt by {} method {} {result}", node.name, attempt.by, attempt.method);
+                let _ =
+                    writeln!(out, "{} last attempt by {} method {} {result}", node.name, attempt.by, attempt.method);
                 for run in &attempt.devices {
-                    let code = run.code.map_or_else(|| "not run or killed".to_owned(), |code| format!("exit code {code}"));
+                    let code =
+                        run.code.map_or_else(|| "not run or killed".to_owned(), |code| format!("exit code {code}"));
                     let _ = writeln!(out, "  {} agent {} {code}, {} ms", run.device, run.agent, run.duration_ms);
                     for line in run.output.lines().filter(|line| !line.trim().is_empty()) {
                         let visible: String = line.chars().filter(|letter| !letter.is_control()).collect();

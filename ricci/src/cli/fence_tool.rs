@@ -23,12 +23,17 @@ usage: fence_tool ls [-n] | dump
 ";
 
 enum Parsed {
-    List { nodes: bool },
+    List {
+        nodes: bool,
+    },
     Dump,
     Version,
     Usage,
     /// A sentence for stderr; the usage follows if set.
-    Refused { sentence: String, usage: bool },
+    Refused {
+        sentence: String,
+        usage: bool,
+    },
 }
 
 /// Runs the command.

@@ -5,6 +5,7 @@
 //! stdout, what is said about it to stderr. Nothing in here decides anything about a cluster, and nothing waits
 //! without end.
 
+pub mod ccs;
 pub mod client;
 pub mod clock;
 pub mod clustat;

@@ -126,6 +126,10 @@ pub(crate) fn run(program: &str, arguments: &[&str], socket: &std::path::Path, t
         "fence_node" => env!("CARGO_BIN_EXE_fence_node"),
         "ccs_config_validate" => env!("CARGO_BIN_EXE_ccs_config_validate"),
         "rg_test" => env!("CARGO_BIN_EXE_rg_test"),
+        "ccs" => env!("CARGO_BIN_EXE_ccs"),
+        "cman_tool" => env!("CARGO_BIN_EXE_cman_tool"),
+        "fence_tool" => env!("CARGO_BIN_EXE_fence_tool"),
+        "fence_check" => env!("CARGO_BIN_EXE_fence_check"),
         "fence_ack_manual" => env!("CARGO_BIN_EXE_fence_ack_manual"),
         other => panic!("no program {other}"),
     };
@@ -133,6 +137,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], socket: &std::path::Path, t
         .args(arguments)
         .env("RGMANAGER_SOCKET", socket)
         .env("CLUSTER_CONF", socket.with_file_name("cluster.conf"))
+        .env("HOME", socket.with_file_name("."))
         .env("TZ", "UTC")
         .env("SUDO_USER", "alice")
         .stdin(Stdio::piped())

@@ -45,7 +45,9 @@ pub(super) fn activate() -> Result<(), String> {
         Reply::PutConf { result: PutConf::Refused { findings } } => {
             let told: Vec<String> = findings
                 .iter()
-                .map(|finding| format!("{}:{}: {}; {}", finding.place.line, finding.place.column, finding.text, finding.hint))
+                .map(|finding| {
+                    format!("{}:{}: {}; {}", finding.place.line, finding.place.column, finding.text, finding.hint)
+                })
                 .collect();
             Err(format!("the cluster refused version {version}; nothing was changed:\n{}", told.join("\n")))
         }

@@ -80,9 +80,12 @@ fn add_status(facts: &mut Facts, status: &ClusterStatus) {
     for node in &mut facts.nodes {
         let Some(known) = status.nodes.iter().find(|known| known.id == node.id) else { continue };
         node.name.get_or_insert_with(|| known.name.clone());
-        node.last_fenced = Some(known.last_fenced.as_ref().map(|outcome| {
-            format!("{} {}", Zone::local().ctime(outcome.at), fence_domain::how_text(outcome))
-        }));
+        node.last_fenced = Some(
+            known
+                .last_fenced
+                .as_ref()
+                .map(|outcome| format!("{} {}", Zone::local().ctime(outcome.at), fence_domain::how_text(outcome))),
+        );
     }
 }
 

@@ -72,7 +72,9 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             }
             Item::Unknown(sentence) => return wrong(sentence),
             Item::Flag(letter) | Item::Value(letter, _) => {
-                return elsewhere(&format!("-{letter} has no meaning any more: corosync is configured by cluster.conf"));
+                return elsewhere(&format!(
+                    "-{letter} has no meaning any more: corosync is configured by cluster.conf"
+                ));
             }
             Item::Long(..) => return Parsed::Usage,
         }

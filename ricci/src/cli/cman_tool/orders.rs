@@ -24,7 +24,10 @@ pub(super) fn set_expected(votes: u32) -> Result<(), String> {
     // Half of the votes or less would let two halves both believe that they have a majority.
     let total: u32 = facts.nodes.iter().map(|node| node.votes).sum();
     if votes < total / 2 + 1 && votes < facts.votes_total {
-        return Err(format!("{votes} votes are fewer than the members have ({}); nothing was changed", facts.votes_total));
+        return Err(format!(
+            "{votes} votes are fewer than the members have ({}); nothing was changed",
+            facts.votes_total
+        ));
     }
     quorum_tool(&["-e", &votes.to_string()])
 }

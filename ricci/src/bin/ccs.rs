@@ -1,0 +1,5 @@
+//! `ccs`: see `ricci::cli::ccs`.
+
+fn main() -> std::process::ExitCode {
+    ricci::cli::ccs::main()
+}
