@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use shared::api::{StartCluster, StopCluster};
-use shared::ids::NodeName;
 use shared::status::Membership;
 
 use super::clusters::{NodeEntry, check_host_name};
@@ -161,10 +160,5 @@ impl App {
             .and_then(|status| status.node(&node.name))
             .is_some_and(|status| status.online || status.member != Membership::Absent);
         silent && !member
-    }
-
-    /// Names of all nodes of a cluster, in the order of luci's list.
-    pub async fn node_names(&self, cluster: &Cluster) -> Result<Vec<NodeName>, AppError> {
-        Ok(self.repo.nodes_of(cluster.id).await?.into_iter().map(|node| node.name).collect())
     }
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::pages::{Page, cluster_shell, draw, shell, snapshot};
 use crate::app::{App, Who};
 use crate::repo::events::EventFilter;
-use crate::views::cluster::{EventsPage, EventsPanel, HeadPanel};
+use crate::views::cluster::{EventsPage, HeadPanel};
+use crate::views::events::EventsPanel;
 use crate::views::manage::{AuditLine, AuditPage};
 
 /// Lines on one page.

@@ -14,9 +14,9 @@ use super::session::Posted;
 use crate::app::{App, AppError, Who};
 use crate::repo::users::Role;
 use crate::views::conf::{
-    AttributeForm, DomainLine, DomainNode, DomainPage, DomainsPage, FENCE_AGENTS, FenceAgentsPage, FenceDevicePage,
-    FenceDevicesPage, ThingLine, fence_agent,
+    DomainLine, DomainNode, DomainPage, DomainsPage, FenceAgentsPage, FenceDevicePage, FenceDevicesPage, ThingLine,
 };
+use crate::views::fields::{AttributeForm, FENCE_AGENTS, fence_agent};
 use crate::views::manage::FormErrors;
 
 /// Nodes whose methods use a device.

@@ -6,7 +6,8 @@ use super::pages::{Page, cluster_shell, draw, known_conf, snapshot};
 use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
-use crate::views::cluster::{EventsPanel, HeadPanel, MatrixPanel, OverviewPage, RequestsPanel};
+use crate::views::cluster::{HeadPanel, MatrixPanel, OverviewPage, RequestsPanel};
+use crate::views::events::EventsPanel;
 use crate::views::tasks::TaskLine;
 
 /// Requests on the landing page.

@@ -12,7 +12,8 @@ use super::pages::{Page, at, draw, draw_refused, form_errors, part};
 use super::session::Posted;
 use crate::app::{App, AppError, Who};
 use crate::repo::users::Role;
-use crate::views::conf::{AttributeForm, KindsPage, ResourcePage, ResourcesPage, ThingLine, kind_choices, kind_title};
+use crate::views::conf::{KindsPage, ResourcePage, ResourcesPage, ThingLine};
+use crate::views::fields::{AttributeForm, kind_choices, kind_title};
 use crate::views::manage::FormErrors;
 
 /// Services that refer to a shared resource.

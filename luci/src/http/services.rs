@@ -20,11 +20,10 @@ use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
 use crate::repo::users::Role;
 use crate::secrets::is_secret;
-use crate::views::cluster::{EventsPanel, HeadPanel, RequestsPanel};
-use crate::views::conf::{
-    AttributeForm, ISOLATION, KindsPage, ResourcePage, ServiceForm, isolation_fields, kind_choices, kind_title,
-    resource_nodes, spec_name,
-};
+use crate::views::cluster::{HeadPanel, RequestsPanel};
+use crate::views::conf::{KindsPage, ResourcePage, ServiceForm, resource_nodes, spec_name};
+use crate::views::events::EventsPanel;
+use crate::views::fields::{AttributeForm, ISOLATION, isolation_fields, kind_choices, kind_title};
 use crate::views::manage::{ConfirmPage, FormErrors};
 use crate::views::service::{NewServicePage, ServicePage, ServicePanel, ServicesPage, ServicesPanel};
 use crate::watcher::Snapshot;

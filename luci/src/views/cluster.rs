@@ -8,10 +8,10 @@ use shared::status::{ClusterStatus, FencedHow, FencingStep, Membership, NodeStat
 use shared::text::ServiceState;
 
 use super::badge::{self, Badge, Kind};
+use super::events::EventsPanel;
 use super::{Shell, time};
 use crate::app::{Who, requests};
 use crate::clock::duration_text;
-use crate::repo::events::Event;
 use crate::repo::requests::StoredRequest;
 use crate::repo::users::Role;
 use crate::watcher::{Link, Snapshot};
@@ -425,60 +425,6 @@ impl RequestsPanel {
             .collect();
         Self { requests }
     }
-}
-
-/// A line of the timeline.
-#[derive(Debug)]
-pub struct EventLine {
-    pub id: i64,
-    pub at: String,
-    pub severity: Badge,
-    pub about: String,
-    pub kind: String,
-    pub text: String,
-    pub reason: Option<String>,
-    /// Time since the event before it in the same incident.
-    pub after: Option<String>,
-}
-
-/// Events further apart than this belong to different incidents.
-const INCIDENT_GAP_MS: i64 = 120_000;
-
-/// The timeline, newest first.
-#[derive(Debug, Template)]
-#[template(path = "panels/events.html")]
-pub struct EventsPanel {
-    pub events: Vec<EventLine>,
-}
-
-impl EventsPanel {
-    pub fn new(events: &[Event]) -> Self {
-        let events = events
-            .iter()
-            .enumerate()
-            .map(|(place, event)| EventLine {
-                id: event.id,
-                at: time_ms(event.at),
-                severity: badge::severity(&event.severity),
-                about: if event.subject.is_empty() { "cluster".into() } else { event.subject.clone() },
-                kind: event.kind.clone(),
-                text: event.text.clone(),
-                reason: event.reason.clone(),
-                after: events
-                    .get(place + 1)
-                    .map(|before| event.at - before.at)
-                    .filter(|gap| (0..INCIDENT_GAP_MS).contains(gap))
-                    .map(|gap| format!("+{}.{:03} s", gap / 1000, gap % 1000)),
-            })
-            .collect();
-        Self { events }
-    }
-}
-
-/// With milliseconds: the phases of a failover are shorter than a second.
-fn time_ms(ms: i64) -> String {
-    let text = time(ms);
-    format!("{}.{:03} UTC", text.trim_end_matches(" UTC"), ms.rem_euclid(1000))
 }
 
 /// The landing page of a cluster.

@@ -5,6 +5,8 @@ pub mod badge;
 pub mod cluster;
 pub mod conf;
 pub mod error;
+pub mod events;
+pub mod fields;
 pub mod manage;
 pub mod node;
 pub mod service;

@@ -7,7 +7,8 @@ use shared::ids::NodeName;
 use shared::status::{Membership, NodeStatus};
 
 use super::badge::{self, Badge, Kind};
-use super::cluster::{EventsPanel, HeadPanel, fencing_note, last_fenced, node_badge};
+use super::cluster::{HeadPanel, fencing_note, last_fenced, node_badge};
+use super::events::EventsPanel;
 use super::manage::{FormErrors, NodeRowForm};
 use super::{Shell, time};
 use crate::app::Who;

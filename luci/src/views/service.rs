@@ -7,8 +7,9 @@ use shared::status::{Membership, ServiceStatus};
 use shared::text::ServiceState;
 
 use super::badge::{self, Badge};
-use super::cluster::{EventsPanel, HeadPanel, RequestsPanel, owner_text, why};
+use super::cluster::{HeadPanel, RequestsPanel, owner_text, why};
 use super::conf::{ResourceNode, ResourceTree, ServiceForm};
+use super::events::EventsPanel;
 use super::manage::FormErrors;
 use super::{Shell, time};
 use crate::app::Who;
