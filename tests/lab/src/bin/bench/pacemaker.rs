@@ -135,10 +135,13 @@ fn configure(lab: &Lab, hosts: usize) -> Result<()> {
         attributes("site", &web)
     )?;
     let policy = if hosts == 2 { "ignore" } else { "stop" };
+    // Without a threshold it does not do its actions one by one when the machine is busy with other things: that would
+    // measure the machine.
     let options = format!(
         "<crm_config><cluster_property_set id=\"cib-bootstrap-options\">\
          <nvpair id=\"p1\" name=\"stonith-enabled\" value=\"true\"/>\
-         <nvpair id=\"p2\" name=\"no-quorum-policy\" value=\"{policy}\"/></cluster_property_set></crm_config>"
+         <nvpair id=\"p2\" name=\"no-quorum-policy\" value=\"{policy}\"/>\
+         <nvpair id=\"p3\" name=\"load-threshold\" value=\"0%\"/></cluster_property_set></crm_config>"
     );
     let defaults = "<rsc_defaults><meta_attributes id=\"rd\">\
          <nvpair id=\"rd1\" name=\"resource-stickiness\" value=\"100\"/></meta_attributes></rsc_defaults>";

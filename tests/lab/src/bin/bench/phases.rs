@@ -62,7 +62,9 @@ fn spread(mut values: Vec<f64>) -> String {
     let (Some(least), Some(most)) = (values.first(), values.last()) else { return "-".to_owned() };
     let middle = values.len() / 2;
     let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
-    format!("{least:.3} / {median:.3} / {most:.3}")
+    // Logs tell milliseconds, so that what took less may seem to end before it began.
+    let shown = |value: f64| if value.abs() < 0.000_5 { 0.0 } else { value };
+    format!("{:.3} / {:.3} / {:.3}", shown(*least), shown(median), shown(*most))
 }
 
 /// Prints the tables side by side, then the details of each.
