@@ -2,14 +2,50 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use engine::{ConfText, Operation, Run};
+use engine::{ConfText, Decision, Message, Operation, Run};
 use shared::ids::{NodeId, RequestId, ServiceName};
 use shared::status::Command;
 use shared::text::{ResultCode, ServiceState};
 
 use crate::sim::Sim;
 
+/// What would be wrong with a decision if it were carried out, and how many had been before.
+pub(crate) struct Doubts {
+    decided: u64,
+    wrong: Option<String>,
+}
+
 impl Sim {
+    /// A decision is about to be delivered to a node.
+    pub(crate) fn doubts(&self, id: NodeId, from: NodeId, message: &Message) -> Option<Doubts> {
+        let Message::Decide(decide) = message else { return None };
+        let state = self.daemon(id)?.engine.replicated()?;
+        let holds_state = state.members.get(&from).is_some_and(|member| member.has_state);
+        let mut wrong = (decide.branch != state.branch || !holds_state)
+            .then(|| format!("n{id} carries out a decision by n{from} that belongs to another history"));
+        if let Decision::Start { service, on, .. } = &decide.decision {
+            let clean = state.members.get(on).is_some_and(|member| member.clean && !member.goodbye);
+            let claimed = state.members.iter().find(|(_, member)| member.claims.contains_key(service));
+            if let Some(lost) = state.lost.keys().next() {
+                wrong = Some(format!("{service} is to be started on n{on} although n{lost} is lost and not fenced"));
+            } else if !clean {
+                wrong = Some(format!("{service} is to be started on n{on}, which is not a clean member"));
+            } else if let Some((holder, _)) = claimed {
+                wrong = Some(format!("{service} is to be started on n{on} although n{holder} says that it runs it"));
+            }
+        }
+        Some(Doubts { decided: state.decided, wrong })
+    }
+
+    /// The decision has been delivered: if it was carried out, nothing may have been wrong with it.
+    pub(crate) fn check_decision(&mut self, id: NodeId, doubts: Option<Doubts>) {
+        let Some(Doubts { decided, wrong: Some(wrong) }) = doubts else { return };
+        let Some(state) = self.daemon(id).and_then(|daemon| daemon.engine.replicated()) else { return };
+        if state.decided > decided {
+            self.violate(|| wrong);
+        }
+    }
+
     /// A node is about to run an agent.
     pub(crate) fn check_run(&mut self, id: NodeId, run: &Run) {
         if run.operation == Operation::Start {
@@ -85,10 +121,13 @@ impl Sim {
             self.violate(|| format!("configuration {} has two contents in force", conf.version));
         }
         self.check_stored_by_all(id, &conf);
+        let before = self.nodes.get(&id).map_or(conf.version, |node| node.disk.conf.version);
+        // What only a minority ever had in force can be lost with it.
+        let known = self.nodes.values().filter(|node| node.disk.conf.version >= before).count();
+        let established = known > self.nodes.len() / 2 && !self.params.two_node && !self.founded_by_few;
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let before = node.disk.conf.version;
         node.disk.conf = conf.clone();
-        if conf.version < before && !self.params.two_node && !self.founded_by_few {
+        if conf.version < before && established {
             self.violate(|| format!("the configuration of n{id} went from {before} to {}", conf.version));
         }
         self.note(|| format!("  n{id} switches to configuration {}", conf.version));

@@ -1,6 +1,7 @@
 //! A member that has gone wrong: it sends decisions and goodbyes that its policy would never make. With the whole law they do no
 //! harm; with a rule taken out the simulator must notice.
 
+use engine::placement::{Level, Situation, level};
 use engine::{AfterStop, Branch, Decide, Decision, Message, Replicated, ViewTag};
 use shared::ids::{ConfDigest, NodeId, ServiceName};
 use shared::status::Reason;
@@ -19,12 +20,7 @@ impl Rogue {
         let Some((node, state)) = some_state(sim) else { return false };
         let Some(message) = wrong_message(rule, node, &state, sim) else { return false };
         sim.tell(|| format!("rogue on n{node}, against rule {rule}: {}", crate::sim::summary(&message)));
-        let goodbye = matches!(message, Message::Goodbye { .. });
         sim.multicast(node, message);
-        if goodbye {
-            let (pid, delay) = (sim.daemon(node).map_or(0, |daemon| daemon.pid), 3000);
-            let _ = (pid, delay);
-        }
         true
     }
 }
@@ -65,6 +61,20 @@ fn pick_member(sim: &mut Sim, state: &Replicated, wanted: impl Fn(NodeId, &engin
     sim.rng.pick(&fitting).copied()
 }
 
+/// Only nodes that the service's domain allows: what is looked for is the hole in the law, not a careless policy.
+fn pick_target(
+    sim: &mut Sim,
+    state: &Replicated,
+    service: &ServiceName,
+    wanted: impl Fn(NodeId, &engine::Member) -> bool,
+) -> Option<NodeId> {
+    let conf = sim.conf(&state.conf)?;
+    let service = conf.service(service)?.clone();
+    let online: Vec<NodeId> = state.members.keys().copied().collect();
+    let situation = Situation { online: &online, owner: None, running: false };
+    pick_member(sim, state, |id, member| wanted(id, member) && level(&conf, &service, id, situation) > Level::Illegal)
+}
+
 fn start(sim: &mut Sim, node: NodeId, state: &Replicated, what: (ServiceName, engine::Record), on: NodeId) -> Message {
     let (service, record) = what;
     decide(sim, node, state.branch, Decision::Start { service, epoch: record.epoch, on })
@@ -82,7 +92,7 @@ fn wrong_message(rule: u8, node: NodeId, state: &Replicated, sim: &mut Sim) -> O
                 let decision = Decision::Settle { service, epoch: record.epoch, state: state_after };
                 return Some(decide(sim, node, state.branch, decision));
             }
-            let on = pick_member(sim, state, |id, member| member.clean && Some(id) != what.1.holder)?;
+            let on = pick_target(sim, state, &what.0, |id, member| member.clean && Some(id) != what.1.holder)?;
             Some(start(sim, node, state, what, on))
         }
         2 => {
@@ -90,7 +100,7 @@ fn wrong_message(rule: u8, node: NodeId, state: &Replicated, sim: &mut Sim) -> O
                 return None;
             }
             let what = pick_service(sim, state, |record| free(record) && record.state != ServiceState::Disabled)?;
-            let on = pick_member(sim, state, |_, member| member.clean)?;
+            let on = pick_target(sim, state, &what.0, |_, member| member.clean)?;
             Some(start(sim, node, state, what, on))
         }
         3 => {
@@ -100,7 +110,7 @@ fn wrong_message(rule: u8, node: NodeId, state: &Replicated, sim: &mut Sim) -> O
         }
         4 => {
             let what = pick_service(sim, state, |record| record.state == ServiceState::Failed)?;
-            let on = pick_member(sim, state, |id, member| member.clean && Some(id) != what.1.holder)?;
+            let on = pick_target(sim, state, &what.0, |id, member| member.clean && Some(id) != what.1.holder)?;
             if sim.rng.chance(300) {
                 let (service, record) = what;
                 let decision = Decision::Stop { service, epoch: record.epoch, after: AfterStop::Recover };
@@ -112,16 +122,16 @@ fn wrong_message(rule: u8, node: NodeId, state: &Replicated, sim: &mut Sim) -> O
             let claimed = pick_service(sim, state, free)
                 .filter(|(name, _)| state.members.values().any(|member| member.claims.contains_key(name)));
             if let Some(what) = claimed {
-                let on = pick_member(sim, state, |_, member| member.clean)?;
+                let on = pick_target(sim, state, &what.0, |_, member| member.clean)?;
                 return Some(start(sim, node, state, what, on));
             }
-            let on = pick_member(sim, state, |_, member| !member.clean || member.goodbye)?;
             let what = pick_service(sim, state, |record| free(record) && record.state != ServiceState::Disabled)?;
+            let on = pick_target(sim, state, &what.0, |_, member| !member.clean || member.goodbye)?;
             Some(start(sim, node, state, what, on))
         }
         6 => {
             let what = pick_service(sim, state, |record| free(record) && record.state != ServiceState::Disabled)?;
-            let on = pick_member(sim, state, |_, member| member.clean)?;
+            let on = pick_target(sim, state, &what.0, |_, member| member.clean)?;
             let (service, record) = what;
             let decision = Decision::Start { service, epoch: record.epoch, on };
             Some(decide(sim, node, Branch(state.branch.0 ^ 1), decision))

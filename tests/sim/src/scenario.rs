@@ -94,8 +94,17 @@ impl Stage<'_> {
         let (key, value) = attribute.split_once('=').context("attribute=value is missing")?;
         let start = if name == "-" { format!("<{tag}") } else { format!("<{tag} name=\"{name}\"") };
         ensure!(self.text.contains(&start), "the configuration has no {start}");
-        let with = format!("{start} {key}=\"{value}\"");
-        self.text = self.text.replacen(&start, &with, 1);
+        let at = self.text.find(&start).context("it has just been there")? + start.len();
+        let end = at + self.text[at..].find('>').context("the element does not end")?;
+        let known = self.text[at..end].find(&format!(" {key}=\"")).map(|offset| at + offset);
+        match known {
+            Some(from) => {
+                let value_at = from + key.len() + 3;
+                let to = value_at + self.text[value_at..].find('"').context("the attribute does not end")?;
+                self.text.replace_range(value_at..to, value);
+            }
+            None => self.text.insert_str(at, &format!(" {key}=\"{value}\"")),
+        }
         Ok(())
     }
 

@@ -480,12 +480,17 @@ impl Sim {
             daemon.position = Some(position);
         }
         self.note(|| format!("  n{node} takes {}", describe(&told)));
+        let doubts = match &told {
+            Told::Message { from, message } => self.doubts(node, *from, message),
+            _ => None,
+        };
         let event = match told {
             Told::Membership { members, left, joined } => Event::MembershipChanged { members, left, joined },
             Told::Ring { seq, members } => Event::RingChanged { ring_seq: seq, members },
             Told::Message { from, message } => self.deliver(from, &message),
         };
         self.happen(node, event);
+        self.check_decision(node, doubts);
         self.check_state(node);
         self.plan_take(node);
     }

@@ -1,0 +1,46 @@
+//! Short random runs, and the proof that the simulator sees what it should see.
+
+use sim::laws;
+use sim::random::{Options, Verdict, run_seed};
+use sim::rogue::Rogue;
+
+fn first_violation(seeds: std::ops::Range<u64>, options: Options) -> Option<Verdict> {
+    seeds.map(|seed| run_seed(seed, options)).find(|verdict| verdict.violation.is_some())
+}
+
+fn describe(verdict: &Verdict) -> String {
+    let violation = verdict.violation.as_deref().unwrap_or_default();
+    format!("seed {}, step {}: {violation}; look at it: sim --seed {0} --trace", verdict.seed, verdict.steps)
+}
+
+#[test]
+fn a_cluster_survives_whatever_a_seed_brings() {
+    if let Some(verdict) = first_violation(0..200, Options::default()) {
+        panic!("{}", describe(&verdict));
+    }
+}
+
+#[test]
+fn a_seed_runs_the_same_every_time() {
+    for seed in 0..20 {
+        let (first, second) = (run_seed(seed, Options::default()), run_seed(seed, Options::default()));
+        assert_eq!((first.fingerprint, first.steps), (second.fingerprint, second.steps), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_member_gone_wrong_does_no_harm_under_the_whole_law() {
+    let options = Options { rogue: Some(Rogue(None)), ..Options::default() };
+    if let Some(verdict) = first_violation(0..100, options) {
+        panic!("{}", describe(&verdict));
+    }
+}
+
+#[test]
+fn a_law_with_a_hole_is_noticed() {
+    for rule in 1..=7 {
+        let options =
+            Options { law: laws::broken(rule).unwrap(), rogue: Some(Rogue(u8::try_from(rule).ok())), trace: false };
+        assert!(first_violation(0..1000, options).is_some(), "rule {rule} can be taken out and nobody notices");
+    }
+}
