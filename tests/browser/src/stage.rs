@@ -66,12 +66,18 @@ impl Stage {
     /// The same in a window that runs scripts or does not.
     pub async fn with_service_and(script: Script, change: impl FnOnce(&mut ClusterOptions)) -> Result<Self> {
         let stage = Self::empty_and(3, script).await?;
-        let console = stage.console().await?;
-        console.set_up(stage.suite.setup_token(), USER, PASSWORD).await?;
+        match stage.prepare(change).await {
+            Ok(()) => Ok(stage),
+            Err(error) => Err(error.context(stage.story_so_far().await)),
+        }
+    }
+
+    async fn prepare(&self, change: impl FnOnce(&mut ClusterOptions)) -> Result<()> {
+        let console = self.console()?;
+        console.set_up(self.suite.setup_token(), USER, PASSWORD).await?;
         let nodes: Vec<String> = (1..=3).map(host_name).collect();
         console.create_cluster(CLUSTER, &nodes, RICCI_PASSWORD).await?;
-        stage.give_service(change).await?;
-        Ok(stage)
+        self.give_service(change).await
     }
 
     /// Gives the cluster fencing and the service `web`, and opens its page.
@@ -86,7 +92,7 @@ impl Stage {
                 .replace(" username=", " login=")
                 .replace(" password=", " passwd=")
         };
-        let console = self.console().await?;
+        let console = self.console()?;
         console.log_in(USER, PASSWORD).await?;
         console.change_conf(CLUSTER, "fencing and a service", conf).await?;
         self.log_in().await?;
@@ -96,7 +102,7 @@ impl Stage {
     }
 
     /// A client of luci's pages that is not the window.
-    pub async fn console(&self) -> Result<Console> {
+    pub fn console(&self) -> Result<Console> {
         Console::open(&self.suite.url())
     }
 
