@@ -139,11 +139,11 @@ fn ids_are_the_lowest_free_and_two_nodes_are_told_to_the_quorum() {
     assert!(!desk.text().contains("two_node"));
     desk.ccs("--addnode node2");
     assert!(desk.text().contains("<cman expected_votes=\"1\" two_node=\"1\"/>"), "{}", desk.text());
-    desk.ccs("--addnode node3 --nodeid 7 --votes 2");
+    desk.ccs("--addnode node3 --nodeid 7");
     assert!(!desk.text().contains("two_node"), "{}", desk.text());
     desk.silent("--rmnode node1");
-    desk.ccs("--addnode node4");
-    desk.ccs("--lsnodes").expect(0, "node2: nodeid=2\nnode3: nodeid=7, votes=2\nnode4: nodeid=1\n");
+    desk.ccs("--addnode node4 --votes 2");
+    desk.ccs("--lsnodes").expect(0, "node2: nodeid=2\nnode3: nodeid=7\nnode4: nodeid=1, votes=2\n");
     desk.refused("--addnode node2", 1, "Node 'node2' already exists in cluster.conf");
     desk.refused("--addnode node9 --nodeid 7", 1, "Nodeid '7' already exists in cluster.conf");
     desk.refused("--addnode node9 --votes b", 1, "--votes takes a number, not 'b'");
@@ -192,15 +192,15 @@ fn an_agent_that_takes_access_away_gives_it_back_by_a_mirrored_unfence_device() 
     let desk = three_nodes();
     desk.silent("--addfencedev scsi agent=fence_scsi");
     desk.ccs("--addmethod disk host1");
-    desk.silent("--addfenceinst scsi host1 disk key=1");
-    let unfence = "      <unfence>\n        <device name=\"scsi\" action=\"on\" key=\"1\"/>\n      </unfence>\n";
+    desk.silent("--addfenceinst scsi host1 disk port=1");
+    let unfence = "      <unfence>\n        <device name=\"scsi\" action=\"on\" port=\"1\"/>\n      </unfence>\n";
     assert!(desk.text().contains(unfence), "{}", desk.text());
     desk.ccs("--addmethod disk host2");
     desk.silent("--addfenceinst scsi host2 disk --nounfence");
     assert_eq!(desk.text().matches("<unfence>").count(), 1);
     desk.ccs("--lsfenceinst host1").expect(
         0,
-        "host1\n  primary\n    myfence: port=1\n  disk\n    scsi: key=1\n  <unfence>\n    scsi: action=on, key=1\n",
+        "host1\n  primary\n    myfence: port=1\n  disk\n    scsi: port=1\n  <unfence>\n    scsi: action=on, port=1\n",
     );
     let ran = desk.ccs("--rmfenceinst scsi host1 disk");
     assert_eq!(
@@ -355,7 +355,7 @@ fn comments_and_what_nobody_knows_survive_every_change() {
 fn a_value_cannot_break_out_of_its_place() {
     let desk = three_nodes();
     desk.silent("--setlogging logfile=a\"/><evil/>&");
-    desk.ccs("--lsmisc").expect(0, "Logging: logfile=a\"/><evil/>&\n");
+    desk.ccs("--lsmisc").expect(0, "Resource Manager: \nLogging: logfile=a\"/><evil/>&\n");
     desk.refused("--setlogging a\"b=c", 1, "Invalid option: a\"b=c");
 }
 
@@ -461,6 +461,25 @@ fn without_f_and_h_the_cluster_of_this_node_is_changed_as_a_whole() {
     let ran = fake.run("ccs", &["--addservice", "mail", "domain=nowhere"]);
     assert!(ran.code == 1 && ran.err.starts_with("ccs: nothing was changed: "), "{}", ran.err);
     assert_eq!(*in_force.lock().unwrap(), expected);
+}
+
+#[test]
+fn checkconf_of_this_node_names_the_member_that_has_another_version() {
+    let status = cli_fake::three_nodes();
+    let mut behind = status.clone();
+    behind.nodes[1].conf_version = Some(ConfVersion(41));
+    for (status, code, out, err) in
+        [(status, 0, "All nodes in sync.\n", ""), (behind, 1, "", "ccs: Node: node2 does not match\n")]
+    {
+        let fake = FakeRgmanager::start(move |ask| match ask {
+            Ask::Status => Say::Reply(Reply::Status { status: Box::new(status.clone()) }),
+            _ => Say::Reply(Reply::Conf { version: ConfVersion(7), digest: digest(IN_FORCE), text: IN_FORCE.into() }),
+        });
+        let ran = fake.run("ccs", &["--checkconf"]);
+        // Warnings about nodes without fencing come first.
+        assert_eq!((ran.code, ran.out.as_str()), (code, out));
+        assert!(ran.err.ends_with(err) && (code == 0) != ran.err.contains("does not match"), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -19,16 +19,17 @@ use std::process::ExitCode;
 
 use shared::api::HostOperationKind;
 use shared::conf::{Document, Severity, load};
+use shared::status::{Membership, NodeStatus};
 
 use self::fault::Fault;
 use self::home::Home;
 use self::hosts::Hosts;
 use self::options::{Options, Parsed, parse};
-use self::remote::{Credentials, Remote};
+use self::remote::{Credentials, QUICK, Remote};
 use self::target::Target;
 use super::conf_file::render_findings;
 use super::console::{complain, print};
-use super::{VERSION, getopt};
+use super::{VERSION, getopt, rgmanager_status};
 
 const USAGE: &str = "\
 usage: ccs [-h HOST | -f FILE] [-i] [-p PASSWORD] COMMAND
@@ -37,7 +38,7 @@ Without -h and -f: the cluster of this node.
   -h, --host HOST[:PORT]  the cluster of a node that ricci runs on
   -f, --file FILE         a file
   -i, --ignore            write although the checks find errors
-  -p, --password PASSWORD password of the user ricci on HOST, for the first time
+  -p, --password PASSWORD of the user ricci on HOST, for the first time
       --token TOKEN       instead: what 'ricci token' prints there
   -d, --debug             show the questions to ricci
       --help, --version
@@ -205,9 +206,18 @@ fn check_conf(options: &Options) -> Result<String, Fault> {
     match &target {
         Target::Host(remote) => hosts.compare(&text, Some(&remote.address)),
         Target::File(_) => hosts.compare(&text, None),
-        // Members of a running cluster have one version by the way it gets there.
-        Target::Local(_) => Ok("All nodes in sync.\n".to_owned()),
+        Target::Local(_) => compare_members(),
     }
+}
+
+/// rgmanager knows which version each member has stored.
+fn compare_members() -> Result<String, Fault> {
+    let status = rgmanager_status::ask(QUICK).map_err(Fault::new)?;
+    let in_force = status.conf.map(|conf| conf.version);
+    let other = |node: &&NodeStatus| node.member == Membership::Member && node.conf_version != in_force;
+    let differing: Vec<String> =
+        status.nodes.iter().filter(other).map(|node| format!("Node: {} does not match", node.name)).collect();
+    if differing.is_empty() { Ok("All nodes in sync.\n".to_owned()) } else { Err(Fault::new(differing.join("\n"))) }
 }
 
 fn operate(command: &str, options: &Options) -> Result<String, Fault> {

@@ -30,7 +30,8 @@ const WAIT_POLL: Duration = Duration::from_millis(250);
 const EXIT_TIMEOUT: u8 = 2;
 
 const USAGE: &str = "\
-usage: cman_tool status | nodes | services | version | wait | expected | votes | kill | leave
+usage: cman_tool status | nodes | services | version | wait | expected | votes
+               | kill | leave
     status               this node and its cluster
     nodes                all nodes; M member, X not
       -a                 also their addresses
