@@ -78,19 +78,24 @@ const PHASES: &[(&str, &str)] = &[
     ("service-started", "started"),
 ];
 
-/// From the first loss or failure to the end, phase by phase; `None` if nothing was lost.
+/// From the first loss or failure to the end, phase by phase; `None` if nothing was lost. Members tell with their own
+/// clocks, so the decision to fence may bear an earlier time than the loss; the loss names the incident all the same.
 fn phases(newest_first: &[Event]) -> Option<String> {
-    let mut oldest_first = newest_first.iter().rev().skip_while(|event| !BEGINS.contains(&event.kind.as_str()));
-    let begin = oldest_first.next()?;
+    let begins = |event: &&Event| BEGINS.contains(&event.kind.as_str());
+    let place = newest_first.len() - 1 - newest_first.iter().rev().position(|event| begins(&event))?;
+    let incident = &newest_first[..=place];
+    let begin = &newest_first[place];
+    let named = incident.iter().rev().find(|event| event.kind == "node-lost").unwrap_or(begin);
     let mut said = Vec::new();
-    for event in oldest_first {
+    for event in incident.iter().rev() {
         if let Some((_, word)) = PHASES.iter().find(|(kind, _)| *kind == event.kind) {
             said.push(
                 format!("{} {word} after {}", event.subject, seconds(event.at - begin.at)).trim_start().to_owned(),
             );
         }
     }
-    (!said.is_empty()).then(|| format!("{} → {}", begin.text.trim_end_matches('.'), said.join(" → ")))
+    let name = named.text.split(';').next().unwrap_or_default().trim_end_matches('.');
+    (!said.is_empty()).then(|| format!("{name} → {}", said.join(" → ")))
 }
 
 fn seconds(ms: i64) -> String {
@@ -118,6 +123,18 @@ mod tests {
             text: text.into(),
             reason: None,
         }
+    }
+
+    #[test]
+    fn a_loss_names_its_incident_although_another_members_clock_has_it_later() {
+        let events = [
+            event(900_350, "node2", "fenced", "node2 has been fenced by node1 with method power"),
+            event(900_002, "node2", "node-lost", "node2 was lost without a goodbye; its services wait"),
+            event(900_000, "node2", "fence-decided", "Fencing node2 by node1, attempt 1"),
+        ];
+        let incident =
+            "node2 was lost without a goodbye → node2 fencing decided after 0.000 s → node2 fenced after 0.350 s";
+        assert_eq!(EventsPanel::new(&events).events[0].incident.as_deref(), Some(incident));
     }
 
     #[test]
