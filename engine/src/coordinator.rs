@@ -21,6 +21,9 @@ pub const GRACE_MS: u64 = 10_000;
 /// between the sides plus a fence agent's way to its device.
 pub const HEAD_START_MS: u64 = 2_000;
 
+/// For how long after the founding nothing is started while a founder is not clean yet.
+pub const FOUNDING_PATIENCE_MS: u64 = 3_000;
+
 /// A decision that is on its way; the same is not proposed twice meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Flight {
@@ -207,7 +210,17 @@ fn has_delay(node: &Node) -> bool {
 fn plan_services(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut Plan) {
     let takers = takers(state);
     let mut load = Load::of(state, conf);
+    // Founders become clean one after another within moments. Starting everything on the first would only have it moved.
+    let patience = state.formed_at.plus_ms(FOUNDING_PATIENCE_MS);
+    let founding = local.now < patience
+        && state.members.values().any(|member| !member.clean && !member.leaving && !member.goodbye);
+    if founding {
+        plan.wake(patience);
+    }
     for (name, record) in &state.services {
+        if founding && record.holder.is_none() && record.order.is_none() {
+            continue;
+        }
         if local.flights.contains(&Flight::Service(name.clone(), record.epoch)) {
             continue;
         }

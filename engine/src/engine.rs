@@ -85,6 +85,9 @@ pub struct Engine {
     boot: BootId,
     /// The configuration on this node's disk; the one in force is in the state.
     disk: Option<ConfText>,
+    disk_digest: Option<ConfDigest>,
+    /// Newer than the configuration in force when this node joined.
+    newer: Option<ConfText>,
     pub(crate) disk_conf: Option<Arc<Conf>>,
     intents: Option<Intents>,
     pub(crate) view: Vec<GroupMember>,
@@ -144,6 +147,8 @@ impl Engine {
             incarnation: Incarnation(0),
             boot: BootId::default(),
             disk: None,
+            disk_digest: None,
+            newer: None,
             disk_conf: None,
             intents: None,
             view: Vec::new(),
@@ -307,6 +312,7 @@ impl Engine {
         self.me = node;
         self.incarnation = incarnation;
         self.boot = boot;
+        self.disk_digest = Some(conf.digest.clone());
         self.disk = Some(conf);
         self.intents = intents;
         self.stage = Stage::Probing;
@@ -403,6 +409,7 @@ impl Engine {
         let conf = joined.state.conf.clone();
         let reload_corosync = joined.state.coordinator() == Some(self.me);
         self.disk = Some(conf.clone());
+        self.disk_digest = Some(conf.digest.clone());
         self.disk_conf = Some(Arc::clone(&joined.conf));
         self.storing = None;
         self.answer_offer(&conf, None, out);
@@ -556,9 +563,12 @@ impl Engine {
         self.hello_at = None;
         self.ready_said = None;
         self.dirty = true;
-        if self.disk.as_ref().is_none_or(|disk| disk.digest != state.conf.digest) {
+        // A version never goes down: what is newer here was in force once, or an administrator put it here, and is offered to all.
+        self.newer = self.disk.take().filter(|disk| disk.version > state.conf.version);
+        if self.newer.is_none() && self.disk_digest.as_ref() != Some(&state.conf.digest) {
             out.actions.push(Action::StoreConf { conf: state.conf.clone() });
             out.actions.push(Action::SwitchConf { conf: state.conf.clone(), reload_corosync: false });
+            self.disk_digest = Some(state.conf.digest.clone());
         }
         if let Some(offer) = &state.offer {
             // Every member must store it, those that came after it was offered too.
@@ -566,10 +576,26 @@ impl Engine {
             out.actions.push(Action::StoreConf { conf: offer.conf.clone() });
         }
         out.actions.push(Action::SaveIntents(state.intents()));
-        self.disk = Some(state.conf.clone());
+        self.disk = Some(self.newer.clone().unwrap_or_else(|| state.conf.clone()));
         let conf = Arc::new(conf);
         self.disk_conf = Some(Arc::clone(&conf));
         self.joined = Some(Joined { state, conf });
+    }
+
+    /// Offers the newer configuration that this node brought with it.
+    fn offer_newer(&mut self, now: Time, out: &mut Out) {
+        let Some(joined) = &self.joined else { return };
+        let Some(newer) = &self.newer else { return };
+        let newest = joined.state.offer.as_ref().map_or(joined.state.conf.version, |offer| offer.conf.version);
+        if newer.version <= newest {
+            self.newer = None;
+        } else if joined.state.members.get(&self.me).is_some_and(|member| member.has_state) && self.is_quorate() {
+            let origin = format!("{} brought it: its cluster.conf was newer", self.name_of(self.me));
+            let usable = shared::conf::load(&newer.text).accept().is_ok();
+            if let (Some(conf), true) = (self.newer.take(), usable) {
+                out.multicast(Message::ConfOffer { at: now, conf, origin });
+            }
+        }
     }
 
     fn handle_as_holder_of_state(&mut self, now: Time, from: NodeId, message: Message, out: &mut Out) {
@@ -839,6 +865,7 @@ impl Engine {
         }
         self.follow_state(now, out);
         self.say_ready(now, out);
+        self.offer_newer(now, out);
         self.leave_by_steps(now, out);
         self.found(now, out);
         if self.hello_at.is_some_and(|at| at <= now) {
