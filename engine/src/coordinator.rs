@@ -22,7 +22,7 @@ pub const GRACE_MS: u64 = 10_000;
 pub const HEAD_START_MS: u64 = 2_000;
 
 /// For how long after the founding nothing is started while a founder is not clean yet.
-pub const FOUNDING_PATIENCE_MS: u64 = 3_000;
+const FOUNDING_PATIENCE_MS: u64 = 3_000;
 
 /// A decision that is on its way; the same is not proposed twice meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
