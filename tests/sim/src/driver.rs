@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, Message, Run, RunId};
+use engine::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, Message, Operation, Run, RunId};
 use shared::conf::model::FenceMethod;
 use shared::ids::{NodeId, NodeName};
 use shared::status::{Answer, Command, Fact, FactKind, FenceDeviceRun};
@@ -202,6 +202,9 @@ impl Sim {
         self.note(|| {
             format!("  n{id} runs {} {} of {}: {behaviour:?}", run.operation.name(), run.resource.name, run.service)
         });
+        if run.operation != Operation::Monitor && self.trace.as_ref().is_some_and(|trace| trace.agents) {
+            self.tell(|| format!("n{id}: {} {}", run.operation.name(), run.resource.name));
+        }
         let duration = match behaviour {
             crate::sim::Behaviour::Hangs => self.params.timeout_ms,
             _ => self.rng.between(self.params.run_ms),

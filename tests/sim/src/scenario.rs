@@ -166,6 +166,11 @@ impl Stage<'_> {
                 let nodes = nodes.iter().map(|node| parse_node(node)).collect::<Result<Vec<_>>>()?;
                 sim.split(nodes.into_iter().map(|node| (node, side)).collect());
             }
+            ["show", "agents"] => {
+                if let Some(trace) = &mut sim.trace {
+                    trace.agents = true;
+                }
+            }
             ["heal"] => sim.heal_network(),
             ["kill", node] => sim.kill_daemon(parse_node(node)?),
             ["kill", "corosync", node] => sim.stop_corosync(parse_node(node)?),

@@ -204,6 +204,8 @@ pub struct Trace {
     pub lines: Vec<(u64, String)>,
     /// With every message and agent, not only facts and what befell the world.
     pub detailed: bool,
+    /// With the starts and stops of agents.
+    pub agents: bool,
     seen: BTreeSet<String>,
 }
 
