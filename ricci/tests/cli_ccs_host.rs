@@ -1,4 +1,5 @@
 //! `ccs -h` against a real ricci on loopback: meeting, pairing, pinning, reading and writing.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like the tests themselves")]
 
 mod agent_support;
 
@@ -6,7 +7,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use agent_support::Node;
+use std::sync::{Arc, Mutex};
+
+use agent_support::{FakeRgmanager, Node};
+use shared::conf::{digest, load};
+use shared::ids::ConfVersion;
+use shared::socket::{Ask, PutConf, Reply};
 
 /// A user with a home.
 struct User {
@@ -203,4 +209,36 @@ fn the_fence_agents_of_the_host_are_listed_with_their_options() {
     );
     let (code, _, err) = user.at(&node, "--lsfenceopts ../etc");
     assert!(code == 1 && err.contains("is not the name of a fence agent"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_cluster_takes_a_change_into_force_and_nothing_is_left_to_activate() {
+    let node = Node::start();
+    let user = User::paired(&node);
+    let text = "<cluster name=\"alpha\" config_version=\"5\"><clusternodes><clusternode name=\"127.0.0.1\" nodeid=\"1\"/></clusternodes></cluster>\n";
+    let in_force = Arc::new(Mutex::new(text.to_owned()));
+    let held = Arc::clone(&in_force);
+    let _rgmanager = FakeRgmanager::listen(&node, move |ask| {
+        let mut text = held.lock().unwrap();
+        let version = |text: &str| load(text).conf.map_or(ConfVersion(0), |conf| conf.version);
+        vec![match ask {
+            Ask::Conf => Reply::Conf { version: version(&text), digest: digest(&text), text: text.clone() },
+            Ask::PutConf { text: new, .. } => {
+                new.clone_into(&mut text);
+                Reply::PutConf { result: PutConf::Accepted { version: version(&text), digest: digest(&text) } }
+            }
+            _ => Reply::Error { text: "not asked for in this test".into() },
+        }]
+    });
+    tokio::task::spawn_blocking(move || {
+        user.done(&node, "--addservice web", "");
+        user.done(&node, "--getversion", "6\n");
+        let (code, out, err) = user.at(&node, "--activate");
+        assert_eq!((code, out.as_str()), (0, ""));
+        assert_eq!(err, "ccs: nothing to do: a running cluster takes every change into force at once\n");
+        assert!(!node.conf_path().exists(), "rgmanager alone writes while the cluster runs");
+    })
+    .await
+    .unwrap();
+    assert!(in_force.lock().unwrap().contains("<service name=\"web\"/>"));
 }

@@ -1,5 +1,4 @@
 //! `fence_tool` and `fence_check`: layouts, sentences and exit codes.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like the tests themselves")]
 
 #[expect(dead_code, clippy::unwrap_used, reason = "a fixture: each test program uses its own part of it")]
 mod cli_fake;

@@ -35,22 +35,20 @@ pub(super) fn creates(command: &str) -> bool {
 pub(super) fn edit(command: &str, options: &Options, document: &Document) -> Option<Result<Edited, Fault>> {
     let words = &options.words;
     let mut edited = Edited { document: document.clone(), said: String::new(), note: None };
-    let result = match command {
+    let done = match command {
         "createcluster" => return Some(create(words)),
         "setversion" => return Some(set_version(words, edited)),
         "incversion" => increase_version(&mut edited.document).map(|version| edited.said = format!("{version}\n")),
-        _ => one(command, words, options, &mut edited).and_then(|known| match known {
-            true => increase_version(&mut edited.document).map(drop),
-            false => Err(Fault::new(String::new())),
-        }),
+        _ => match one(command, words, options, &mut edited) {
+            Ok(false) => return None,
+            Ok(true) => increase_version(&mut edited.document).map(drop),
+            Err(fault) => Err(fault),
+        },
     };
-    match result {
-        // Neither said nor done: not an option of this module.
-        Err(fault) if fault.text.is_empty() => None,
-        result => Some(result.map(|()| edited)),
-    }
+    Some(done.map(|()| edited))
 }
 
+/// Whether it was an option of this module or of `section`.
 fn one(command: &str, words: &[String], options: &Options, edited: &mut Edited) -> Result<bool, Fault> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let document = &mut edited.document;

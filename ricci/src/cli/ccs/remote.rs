@@ -1,7 +1,7 @@
 //! The ricci of one node, for `ccs -h`: met once, pinned afterwards, paired with the password of the user `ricci` or
 //! a one-time token when it does not know this user yet. Every call has a deadline; errors say what to do next.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -233,7 +233,8 @@ pub(super) fn address(host: &str) -> String {
 fn ask_password(host: &str) -> Result<String, Fault> {
     let stdin = std::io::stdin();
     let answer = if stdin.is_terminal() {
-        complain(&format!("{host} password: "));
+        // Nobody can be asked when stderr is gone; then the empty line is no password.
+        let _ = write!(std::io::stderr(), "{host} password: ");
         let shown = rustix::termios::tcgetattr(&stdin).ok();
         if let Some(mut hidden) = shown.clone() {
             hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
@@ -244,6 +245,7 @@ fn ask_password(host: &str) -> Result<String, Fault> {
         if let Some(shown) = shown {
             let _ = rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, &shown);
         }
+        complain("");
         answer
     } else {
         read_line()

@@ -19,7 +19,7 @@ use crate::cli::conf_file::{ConfFileError, default_path, read};
 use crate::cli::console::complain;
 
 /// Rules that a configuration breaks while it is being built, and that the next command may mend.
-const INCOMPLETE: [&str; 3] = ["no-nodes", "method-empty", "domain-empty"];
+const INCOMPLETE: [&str; 4] = ["no-nodes", "method-empty", "domain-empty", "altname-missing"];
 
 /// cluster.conf holds passwords of fence devices.
 const FILE_MODE: u32 = 0o600;
