@@ -91,7 +91,9 @@ fn inside() {
     corosync_alone_tells_the_members();
     let mut daemon = start_rgmanager();
     a_node_that_cannot_be_fenced_is_explained();
+    the_fence_domain_and_cman_agree();
     an_acknowledgement_by_hand_lets_the_service_start();
+    a_change_by_ccs_comes_into_force();
     requests_come_back_with_their_results();
     a_hung_daemon_is_named_and_the_members_still_shown(&daemon);
     for child in [&mut daemon, &mut corosync] {
@@ -129,6 +131,32 @@ fn corosync_alone_tells_the_members() {
     assert!(command("clustat", &["-x"]).out.contains("<quorum quorate=\"1\" groupmember=\"0\"/>"));
     let ran = command("clusvcadm", &["-e", "web"]);
     assert!(ran.code == 1 && ran.err.starts_with("Could not connect to resource group manager\n"), "{ran:?}");
+}
+
+/// While away waits to be fenced.
+fn the_fence_domain_and_cman_agree() {
+    let status = command("cman_tool", &["status"]);
+    assert_eq!((status.code, status.err.as_str(), status.out.lines().count()), (0, "", 19), "{status:?}");
+    for line in ["Cluster Name: story", "Nodes: 1", "Node name: here", "Node ID: 7", "Ports Bound: 0 177  "] {
+        assert!(status.out.lines().any(|told| told == line), "{line}: {}", status.out);
+    }
+    let nodes = command("cman_tool", &["nodes", "-F", "id,type,name"]);
+    nodes.expect(0, "7 M here\n9 X away\n");
+    command("cman_tool", &["wait", "-q", "-t", "5"]).expect(0, "");
+    let domain = command("fence_tool", &["ls"]);
+    assert_eq!(domain.code, 0, "{domain:?}");
+    assert!(domain.out.contains("member count  1\nvictim count  1\n"), "{}", domain.out);
+    assert!(domain.out.ends_with("\nmaster nodeid 7\nwait state    fencing\nmembers       7\n"), "{}", domain.out);
+    command("cman_tool", &["services"]);
+    assert!(command("cman_tool", &["leave"]).err.contains("Device or resource busy"));
+}
+
+fn a_change_by_ccs_comes_into_force() {
+    let version = || command("ccs", &["--getversion"]).out.trim().parse::<u64>().unwrap();
+    let before = version();
+    command("ccs", &["--setfencedaemon", "post_join_delay=7"]).expect(0, "");
+    assert_eq!(version(), before + 1);
+    command("cman_tool", &["version"]).expect(0, &format!("6.2.0 config {}\n", before + 1));
 }
 
 fn a_node_that_cannot_be_fenced_is_explained() {
