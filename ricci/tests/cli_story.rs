@@ -157,6 +157,14 @@ fn a_change_by_ccs_comes_into_force() {
     command("ccs", &["--setfencedaemon", "post_join_delay=7"]).expect(0, "");
     assert_eq!(version(), before + 1);
     command("cman_tool", &["version"]).expect(0, &format!("6.2.0 config {}\n", before + 1));
+    let by_hand = command("ccs", &["--getconf"])
+        .out
+        .replace(&format!("config_version=\"{}\"", before + 1), &format!("config_version=\"{}\"", before + 10));
+    std::fs::write(Path::new(SOCKET).with_file_name("cluster.conf"), by_hand).unwrap();
+    command("cman_tool", &["version", "-r"]).expect(0, "");
+    assert_eq!(version(), before + 10);
+    let again = command("cman_tool", &["version", "-r"]);
+    assert!(again.code == 1 && again.err.contains("is not higher than version"), "{again:?}");
 }
 
 fn a_node_that_cannot_be_fenced_is_explained() {
