@@ -96,6 +96,8 @@ pub struct Engine {
     pub(crate) quorum: Option<QuorumSaid>,
     was_quorate: bool,
     quorate_ring: u64,
+    /// Somebody has come into the group who may hold another history, and not all have said yet which one they hold.
+    histories_open: bool,
     pub(crate) joined: Option<Joined>,
     /// Hellos delivered in the current view.
     hellos: BTreeMap<NodeId, Hello>,
@@ -157,6 +159,7 @@ impl Engine {
             quorum: None,
             was_quorate: false,
             quorate_ring: 0,
+            histories_open: false,
             joined: None,
             hellos: BTreeMap::new(),
             nonce: 0,
@@ -200,7 +203,8 @@ impl Engine {
     pub fn next_timeout(&self, now: Time) -> Option<Time> {
         let plan_wake = self.plan(now).and_then(|plan| plan.wake_at);
         let held_back = self.held_back.values().min().copied();
-        let silent = (self.joined.is_none() && !self.view.is_empty() && !self.found_sent)
+        let waits = self.histories_open || (self.joined.is_none() && !self.found_sent);
+        let silent = (waits && !self.view.is_empty())
             .then(|| self.view_at.plus_ms(SILENT_FOUNDER_MS))
             .filter(|at| *at > now);
         [plan_wake, held_back, self.holder.next_check(), self.hello_at, silent].into_iter().flatten().min()
@@ -363,7 +367,8 @@ impl Engine {
         self.fold(out, |state, conf, folded| {
             state.fold_membership(now, conf, view_tag, &gone, folded);
         });
-        if !joined.is_empty() || self.joined.is_none() {
+        self.histories_open |= !joined.is_empty();
+        if self.histories_open || self.joined.is_none() {
             self.say_hello(now, out);
         }
     }
@@ -850,6 +855,7 @@ impl Engine {
 
     fn react(&mut self, now: Time, out: &mut Out) {
         self.tell_quorum(now, out);
+        self.histories_open &= !self.view.iter().all(|member| self.hellos.contains_key(&member.node));
         if self.joined.as_ref().is_some_and(|joined| !joined.state.members.contains_key(&self.me)) {
             // Made a victim while it lives. If those who should fence it die first, nobody could join one that holds a state
             // without being a member of it.
@@ -998,6 +1004,10 @@ impl Engine {
     fn plan(&self, now: Time) -> Option<coordinator::Plan> {
         let joined = self.joined.as_ref()?;
         if joined.state.coordinator() != Some(self.me) || !self.is_quorate() {
+            return None;
+        }
+        // Two histories in one quorate group would both decide. Who says nothing for long holds none.
+        if self.histories_open && now < self.view_at.plus_ms(SILENT_FOUNDER_MS) {
             return None;
         }
         let mut flights = self.flights.clone();
