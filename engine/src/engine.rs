@@ -204,9 +204,8 @@ impl Engine {
         let plan_wake = self.plan(now).and_then(|plan| plan.wake_at);
         let held_back = self.held_back.values().min().copied();
         let waits = self.histories_open || (self.joined.is_none() && !self.found_sent);
-        let silent = (waits && !self.view.is_empty())
-            .then(|| self.view_at.plus_ms(SILENT_FOUNDER_MS))
-            .filter(|at| *at > now);
+        let silent =
+            (waits && !self.view.is_empty()).then(|| self.view_at.plus_ms(SILENT_FOUNDER_MS)).filter(|at| *at > now);
         [plan_wake, held_back, self.holder.next_check(), self.hello_at, silent].into_iter().flatten().min()
     }
 
@@ -704,7 +703,6 @@ impl Engine {
         self.joined = None;
         self.flights.clear();
         self.held_back.clear();
-        self.hellos.clear();
         self.buffer.clear();
         self.own_hello_seen = false;
         self.ready_said = None;
