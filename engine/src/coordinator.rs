@@ -451,7 +451,12 @@ impl ServiceView<'_> {
     fn choose(&self, service: &Service, ranked: &[(NodeId, Placement)], now: Time) -> Option<(NodeId, Placement)> {
         let candidate = |node: NodeId| ranked.iter().any(|(id, _)| *id == node);
         if let Some(node) = self.wanted_node().filter(|&node| candidate(node)) {
-            return Some((node, Placement::Requested));
+            let placement = match &self.record.reason {
+                Reason::BetterNode { .. } if self.record.order.is_none() => Placement::DomainScore,
+                _ if self.record.last_owner == Some(node) => Placement::SameNode,
+                _ => Placement::Requested,
+            };
+            return Some((node, placement));
         }
         let mut avoid = self.record.avoid;
         if self.record.check_failed {

@@ -671,6 +671,9 @@ impl Replicated {
         lost.attempt = attempt;
         lost.running = Some((by, method));
         lost.conf_version = version;
+        if !is_told(attempt) {
+            return;
+        }
         let name = node_name(conf, victim);
         let text = format!("Fencing {name} by {}, attempt {attempt}", node_name(conf, by));
         folded.fact(at, Subject::Node(name), FactSeverity::Warning, FactKind::FenceDecided, text, Some(reason));
@@ -700,7 +703,7 @@ impl Replicated {
         if report.succeeded {
             let how = FencedHow::Agent { by: node_name(conf, from), method };
             self.account(report.at, conf, report.victim, how, report.witnessed_gone, folded);
-        } else {
+        } else if is_told(report.attempt) {
             let said = report.devices.last().map(|run| last_line(&run.output)).unwrap_or_default();
             let text = format!("Fencing {victim} by {} with method {method} failed: {said}", node_name(conf, from));
             folded.fact(report.at, Subject::Node(victim), FactSeverity::Error, FactKind::FenceFailed, text, None);
@@ -1064,6 +1067,11 @@ impl Replicated {
     pub(crate) fn acknowledge(&mut self, at: Time, conf: &Conf, node: NodeId, origin: &str, folded: &mut Folded) {
         self.account(at, conf, node, FencedHow::Acknowledged { origin: origin.to_owned() }, false, folded);
     }
+}
+
+/// Fencing that fails is tried for ever; the status shows every attempt, the log only these, or one bad night would bury the rest.
+fn is_told(attempt: u32) -> bool {
+    attempt <= 8 || attempt.is_power_of_two()
 }
 
 fn take_over(record: &mut Record, node: NodeId, at: Time, conf: &Conf) {

@@ -575,6 +575,8 @@ impl Reason {
             Self::ClaimedBy { node } => format!("{node} runs it without being allowed to and is stopping it"),
             Self::TakenOver { node } => format!("it was already running on {node} when the daemon there started"),
             Self::NodeLost { node } => format!("{node} was lost"),
+            // The reason names the node already.
+            Self::Placed { because, .. } if matches!(**because, Self::BetterNode { .. }) => because.text(),
             Self::Placed { node, because, placement } => {
                 let why = match placement {
                     Placement::Requested => "was asked for",

@@ -527,7 +527,13 @@ impl Editor {
 
     /// Two nodes need `two_node`, any other number must not have it (rhcs.md §6.5).
     fn adjust_two_node(&mut self, before: usize, after: usize) -> Result<(), EditError> {
-        if after == 2 {
+        // two_node counts nodes, not votes: with more than one vote on a node it would be refused.
+        let one_vote_each = self
+            .document
+            .select("/cluster/clusternodes/clusternode")
+            .iter()
+            .all(|&node| self.document.attribute(node, "votes").is_none_or(|votes| votes.trim() == "1"));
+        if after == 2 && one_vote_each {
             let set = |value: &str| Some(value.to_owned());
             let changes = [("expected_votes".to_owned(), set("1")), ("two_node".to_owned(), set("1"))];
             return self.set_section("cman", &changes.into());
