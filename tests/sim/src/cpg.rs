@@ -1,6 +1,6 @@
 //! A model of corosync: totem rings, the total order of each ring, the group `rgmanager` on top, and what each node's
 //! process is told. What it does and does not do is written down in docs/decisions/0001-cpg-event-order.md, from traces of
-//! three real nodes; `acceptor` checks that this model can produce those traces.
+//! three real nodes.
 //!
 //! Called by the simulator only. Knows nothing of the engine: messages are opaque. Draws lots only where corosync leaves a
 //! choice: how much of a broken ring each side still receives.

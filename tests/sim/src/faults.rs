@@ -6,7 +6,6 @@ use engine::{Decision, Message};
 use shared::ids::{NodeId, ServiceName};
 use shared::status::Command;
 
-use crate::conf::Spec;
 use crate::cpg::Item;
 use crate::sim::{Sim, Task};
 
@@ -180,7 +179,7 @@ impl Sim {
     }
 
     /// A fault drawn from the seed.
-    pub fn draw_fault(&mut self, spec: &Spec) {
+    pub fn draw_fault(&mut self) {
         let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
         let Some(&node) = self.rng.pick(&nodes) else { return };
         match self.rng.below(16) {
@@ -213,7 +212,7 @@ impl Sim {
                 }
             }
             14 => self.leave(node),
-            _ => self.lose_a_resource(spec),
+            _ => self.lose_a_resource(),
         }
     }
 
@@ -230,7 +229,7 @@ impl Sim {
     }
 
     /// Something that runs ends by itself.
-    pub fn lose_a_resource(&mut self, _spec: &Spec) {
+    pub fn lose_a_resource(&mut self) {
         let running: Vec<_> = self
             .nodes
             .iter()

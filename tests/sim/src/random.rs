@@ -54,7 +54,7 @@ pub fn run_seed(seed: u64, options: Options) -> Verdict {
     }
     trouble(&mut sim, &mut spec, options.rogue);
     if sim.violation.is_none() {
-        settle(&mut sim, &spec);
+        settle(&mut sim);
     }
     let trace = sim.trace.take().map(|trace| trace.lines).unwrap_or_default();
     Verdict {
@@ -105,7 +105,7 @@ fn trouble(sim: &mut Sim, spec: &mut Spec, rogue: Option<Rogue>) {
         next = sim.steps + sim.rng.below(pace * 2);
         if sim.rng.below(faults + works) < faults {
             faults -= 1;
-            sim.draw_fault(spec);
+            sim.draw_fault();
         } else {
             works -= 1;
             work(sim, spec);
@@ -119,7 +119,7 @@ fn trouble(sim: &mut Sim, spec: &mut Spec, rogue: Option<Rogue>) {
 fn work(sim: &mut Sim, spec: &mut Spec) {
     match sim.rng.below(10) {
         0..=6 => sim.draw_request(),
-        7 => sim.lose_a_resource(spec),
+        7 => sim.lose_a_resource(),
         _ => {
             let Some(node) = sim.some_daemon() else { return };
             let rng = &mut sim.rng;
@@ -129,8 +129,7 @@ fn work(sim: &mut Sim, spec: &mut Spec) {
     }
 }
 
-fn settle(sim: &mut Sim, spec: &Spec) {
-    let _ = spec;
+fn settle(sim: &mut Sim) {
     sim.heal();
     sim.maintain();
     let healed = sim.now;
