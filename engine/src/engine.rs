@@ -1018,9 +1018,10 @@ impl Engine {
         self.held_back.retain(|_, until| *until > now);
         let Some(plan) = self.plan(now) else { return };
         let branch = joined_branch(&self.joined);
+        let joins = self.joined.as_ref().map_or(0, |joined| joined.state.joins);
         for (decision, reason) in plan.decisions {
             self.flights.insert(Flight::of(&decision));
-            let decide = Decide { view: self.view_tag, branch, at: now, decision, reason };
+            let decide = Decide { view: self.view_tag, branch, at: now, joins, decision, reason };
             out.multicast(Message::Decide(Box::new(decide)));
         }
     }

@@ -145,6 +145,8 @@ pub struct Decide {
     pub view: ViewTag,
     pub branch: Branch,
     pub at: Time,
+    /// Members that had become clean when it was decided: who came later was not considered.
+    pub joins: u64,
     pub decision: Decision,
     pub reason: Reason,
 }

@@ -411,6 +411,9 @@ impl Replicated {
             } else {
                 self.forgive(at, conf, from, hello, folded);
             }
+        } else if self.members.contains_key(&from) {
+            // It gave up the state it had, and with it what it held: only what it says to run whole is still there.
+            self.settle_claims(at, conf, from, hello, folded);
         }
         if let Some(fenced) = self.last_fenced.get_mut(&from)
             && fenced.witnessed_reboot.is_none()
@@ -424,11 +427,8 @@ impl Replicated {
         true
     }
 
-    /// A lost node that nobody has decided to fence yet is back and says what it runs: what it holds and runs whole is taken over,
-    /// the rest is recovered.
-    fn forgive(&mut self, at: Time, conf: &Conf, node: NodeId, hello: &Hello, folded: &mut Folded) {
-        let never_seen = self.lost.remove(&node).is_some_and(|lost| lost.boot.is_none());
-        let name = node_name(conf, node);
+    /// What a node holds and says to run whole stays with it; what it holds but does not run whole is recovered.
+    fn settle_claims(&mut self, at: Time, conf: &Conf, node: NodeId, hello: &Hello, folded: &mut Folded) {
         let held: Vec<ServiceName> = self.held_by(node).cloned().collect();
         for service in held {
             let Some(record) = self.services.get_mut(&service) else { continue };
@@ -442,9 +442,17 @@ impl Replicated {
                     self.complete_start(at, conf, &service, node, folded);
                 }
             } else {
-                self.release_lost(at, conf, &service, Reason::NodeLost { node: name.clone() }, folded);
+                self.release_lost(at, conf, &service, Reason::NodeLost { node: node_name(conf, node) }, folded);
             }
         }
+    }
+
+    /// A lost node that nobody has decided to fence yet is back and says what it runs: what it holds and runs whole is taken over,
+    /// the rest is recovered.
+    fn forgive(&mut self, at: Time, conf: &Conf, node: NodeId, hello: &Hello, folded: &mut Folded) {
+        let never_seen = self.lost.remove(&node).is_some_and(|lost| lost.boot.is_none());
+        let name = node_name(conf, node);
+        self.settle_claims(at, conf, node, hello, folded);
         let (severity, text) = if never_seen {
             (FactSeverity::Info, format!("{name} has come up; it need not be fenced"))
         } else {
@@ -494,7 +502,9 @@ impl Replicated {
         let at = decide.at;
         let reason = decide.reason.clone();
         match &decide.decision {
-            Decision::Start { service, on, .. } => self.fold_start(at, conf, service, *on, reason, folded),
+            Decision::Start { service, on, .. } => {
+                self.fold_start(at, conf, service, *on, decide.joins, reason, folded)
+            }
             Decision::Stop { service, after, .. } => self.fold_stop(at, conf, service, *after, reason, folded),
             Decision::Settle { service, state, .. } => self.fold_settle(at, service, *state, reason, folded),
             Decision::Fence { victim, by, method, attempt } => {
@@ -548,16 +558,17 @@ impl Replicated {
         self.unpark();
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one decision")]
     fn fold_start(
         &mut self,
         at: Time,
         conf: &Conf,
         service: &ServiceName,
         on: NodeId,
+        joins: u64,
         reason: Reason,
         folded: &mut Folded,
     ) {
-        let joins = self.joins;
         let Some(record) = self.services.get_mut(service) else { return };
         let recovering = record.state == ServiceState::Recovering;
         record.restarts = if recovering { record.restarts + 1 } else { 0 };

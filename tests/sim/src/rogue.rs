@@ -40,7 +40,7 @@ fn some_state(sim: &mut Sim) -> Option<(NodeId, Replicated)> {
 
 fn decide(sim: &Sim, node: NodeId, branch: Branch, decision: Decision) -> Message {
     let at = sim.time_on(node);
-    Message::Decide(Box::new(Decide { view: ViewTag(0), branch, at, decision, reason: Reason::New }))
+    Message::Decide(Box::new(Decide { view: ViewTag(0), branch, at, joins: 0, decision, reason: Reason::New }))
 }
 
 fn pick_service(
