@@ -714,6 +714,10 @@ impl Engine {
                 answer: refused(ResultCode::TryAgain, "the cluster has just come together again; try again"),
             });
         }
+        for (offer, conf) in std::mem::take(&mut self.offers) {
+            let text = format!("version {} was not taken: the cluster has just come together again", conf.version);
+            out.actions.push(Action::AnswerConf { offer, result: refused_conf("not-stored", text) });
+        }
         self.publish(
             now,
             out,

@@ -341,6 +341,8 @@ impl Holder {
                 let outcome = ReportOutcome::StoppedInquorate;
                 said.push(Said::Report { service: name.clone(), epoch, outcome });
             }
+            // While it is frozen a failed check does not count: it is told when that ends.
+            (Duty::Run(_), Work::StartFailed { .. } | Work::StopFailed { .. }) if frozen => {}
             (Duty::Run(epoch), Work::StartFailed { .. }) => {
                 // Granted as running, but it is not whole here.
                 let failure = not_running(name, now);
