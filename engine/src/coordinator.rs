@@ -306,7 +306,8 @@ impl ServiceView<'_> {
         }
         if member.leaving {
             let node = node_name(self.conf, holder);
-            return self.stop(AfterStop::Relocate { to: None }, Reason::OwnerLeft { node });
+            // Not a relocation: should the node be back before a place is found, it is as good as any.
+            return self.stop(AfterStop::Recover, Reason::OwnerLeft { node });
         }
         let better = self.better_newcomer(service, holder, load)?;
         let node = node_name(self.conf, better);

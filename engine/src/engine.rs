@@ -387,7 +387,9 @@ impl Engine {
         if let Some(joined) = &self.joined
             && joined.state.intents_changed != intents_before
         {
-            out.actions.push(Action::SaveIntents(joined.state.intents()));
+            let intents = joined.state.intents();
+            self.intents = Some(intents.clone());
+            out.actions.push(Action::SaveIntents(intents));
         }
     }
 
@@ -579,6 +581,8 @@ impl Engine {
             self.storing = Some(offer.conf.clone());
             out.actions.push(Action::StoreConf { conf: offer.conf.clone() });
         }
+        // Kept here too: a member that gives up its state later says these in its hello, not those it once read from its disk.
+        self.intents = Some(state.intents());
         out.actions.push(Action::SaveIntents(state.intents()));
         self.disk = Some(self.newer.clone().unwrap_or_else(|| state.conf.clone()));
         let conf = Arc::new(conf);
