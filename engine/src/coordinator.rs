@@ -112,11 +112,8 @@ fn plan_fencing(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut P
         match due(state, conf, local, id, lost, methods) {
             None => {}
             Some(at) if at > local.now => plan.wake(at),
-            Some(_) if methods == 0 => {
-                if !lost.unfenceable {
-                    plan.decisions.push((Decision::Unfenceable { victim: id }, reason));
-                }
-            }
+            Some(_) if methods == 0 && lost.unfenceable => {}
+            Some(_) if methods == 0 => plan.decisions.push((Decision::Unfenceable { victim: id }, reason)),
             Some(_) => {
                 if let Some(decision) = next_attempt(state, id, lost, methods) {
                     plan.decisions.push((decision, reason));
@@ -141,7 +138,7 @@ fn due(state: &Replicated, conf: &Conf, local: &Local<'_>, id: NodeId, lost: &Lo
     }
     if let Some(last) = &lost.last {
         let sweep = methods.max(1) * fencers(state, id).len().max(1);
-        let pause = lost.attempt as usize % sweep == 0 && lost.conf_version == state.conf.version;
+        let pause = (lost.attempt as usize).is_multiple_of(sweep) && lost.conf_version == state.conf.version;
         let pause_ms = if pause { conf.fence_daemon.override_time_s * 1000 } else { 0 };
         return Some(last.at.plus_ms(pause_ms));
     }

@@ -45,6 +45,7 @@ enum StopFor {
     Foreign,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one value per service that runs here")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Work {
     Starting {
@@ -360,11 +361,10 @@ impl Holder {
                 said.push(Said::Report { service: name.clone(), epoch, outcome });
             }
             (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
+            (Duty::Stop(epoch), Work::Stopped { purpose }) if *purpose == StopFor::Duty(epoch) => {}
             (Duty::Stop(epoch), Work::Stopped { purpose }) => {
-                if *purpose != StopFor::Duty(epoch) {
-                    *purpose = StopFor::Duty(epoch);
-                    said.push(Said::Report { service: name.clone(), epoch, outcome: ReportOutcome::Stopped });
-                }
+                *purpose = StopFor::Duty(epoch);
+                said.push(Said::Report { service: name.clone(), epoch, outcome: ReportOutcome::Stopped });
             }
             // Its report is on the way; what it asks for will come under another epoch.
             (Duty::Stop(epoch), Work::StopFailed { epoch: failed, .. }) if *failed == epoch => {}

@@ -61,7 +61,7 @@ pub fn run_seed(seed: u64, options: Options) -> Verdict {
         seed,
         steps: sim.steps,
         simulated_ms: sim.now - EPOCH_MS,
-        fingerprint: sim.rng.next() ^ sim.steps.rotate_left(32) ^ sim.states.values().fold(0, |all, hash| all ^ hash),
+        fingerprint: sim.rng.draw() ^ sim.steps.rotate_left(32) ^ sim.states.values().fold(0, |all, hash| all ^ hash),
         violation: sim.violation,
         trace: trace.into_iter().map(|(at, line)| format!("{:>9.3} {line}", seconds(at))).collect(),
     }

@@ -12,7 +12,7 @@ impl Rng {
     /// The stream of `seed`.
     pub fn new(seed: u64) -> Self {
         let mut rng = Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635, calm: false };
-        rng.next();
+        rng.draw();
         rng
     }
 
@@ -22,7 +22,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         if self.calm {
             return 0;
         }
@@ -35,7 +35,7 @@ impl Rng {
 
     /// A number below `bound` (0 if the bound is 0).
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.draw() % bound }
     }
 
     /// A number of `low..=high`.

@@ -30,12 +30,14 @@ impl State {
         let tasks: Vec<_> = sim.tasks.iter().map(|((at, _), task)| (at.saturating_sub(sim.now), task)).collect();
         for (id, node) in &sim.nodes {
             write!(hasher, "{id} {} {:?} {:?} {:?}", node.power, node.running, node.runs, node.disk.conf.version)
-                .unwrap();
+                .expect("a hasher takes everything");
             if let Some(daemon) = &node.daemon {
-                write!(hasher, "{:?} {} {:?}", daemon.engine, daemon.pid, daemon.quorate_told).unwrap();
+                write!(hasher, "{:?} {} {:?}", daemon.engine, daemon.pid, daemon.quorate_told)
+                    .expect("a hasher takes everything");
             }
         }
-        write!(hasher, "{:?} {tasks:?} {faults} {requests} {:?}", sim.cpg, sim.violation).unwrap();
+        write!(hasher, "{:?} {tasks:?} {faults} {requests} {:?}", sim.cpg, sim.violation)
+            .expect("a hasher takes everything");
         Self { fingerprint: hasher.0.finish(), sim, faults, requests }
     }
 }
