@@ -10,20 +10,15 @@ use anyhow::{Context, Result, bail};
 use crate::run;
 
 /// To build.
-pub(crate) const BUILD: &[&str] = &[
-    "gcc",
-    "pkg-config",
-    "libc6-dev",
-    "libcpg-dev",
-    "libcfg-dev",
-    "libcmap-dev",
-    "libquorum-dev",
-    "libvotequorum-dev",
-    "libpam0g-dev",
-];
+pub(crate) const BUILD: &[&[&str]] = &[TOOLCHAIN];
 
 /// To run a cluster of hosts on this machine.
-pub(crate) const LAB: &[&str] = &[
+pub(crate) const LAB: &[&[&str]] = &[TOOLCHAIN, HOSTS];
+
+/// All of it, with the browser.
+pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, BROWSER];
+
+const TOOLCHAIN: &[&str] = &[
     "gcc",
     "pkg-config",
     "libc6-dev",
@@ -33,6 +28,9 @@ pub(crate) const LAB: &[&str] = &[
     "libquorum-dev",
     "libvotequorum-dev",
     "libpam0g-dev",
+];
+
+const HOSTS: &[&str] = &[
     "corosync",
     "resource-agents",
     "fence-agents",
@@ -48,35 +46,7 @@ pub(crate) const LAB: &[&str] = &[
     "passwd",
 ];
 
-/// All of it, with the browser.
-pub(crate) const EVERYTHING: &[&str] = &[
-    "gcc",
-    "pkg-config",
-    "libc6-dev",
-    "libcpg-dev",
-    "libcfg-dev",
-    "libcmap-dev",
-    "libquorum-dev",
-    "libvotequorum-dev",
-    "libpam0g-dev",
-    "corosync",
-    "resource-agents",
-    "fence-agents",
-    "openipmi",
-    "ipmitool",
-    "apache2",
-    "iproute2",
-    "nftables",
-    "util-linux",
-    "procps",
-    "psmisc",
-    "curl",
-    "passwd",
-    "chromium",
-    "chromium-driver",
-    "fonts-dejavu-core",
-    "fonts-noto-cjk",
-];
+const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core", "fonts-noto-cjk"];
 
 /// Ends with a clear word if this is not root.
 pub(crate) fn need_root(why: &str) -> Result<()> {
@@ -88,8 +58,9 @@ pub(crate) fn need_root(why: &str) -> Result<()> {
 }
 
 /// Installs what is missing.
-pub(crate) fn install(wanted: &[&str]) -> Result<()> {
-    let missing: Vec<&str> = wanted.iter().copied().filter(|package| !is_installed(package)).collect();
+pub(crate) fn install(wanted: &[&[&str]]) -> Result<()> {
+    let missing: Vec<&str> =
+        wanted.iter().copied().flatten().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
