@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::conf::finding::{Finding, Place, Severity};
-use shared::conf::model::Conf;
-use shared::ids::{BootId, ConfDigest, ConfVersion, NodeId, NodeName, RequestId, Time};
+use shared::conf::model::{Conf, Service};
+use shared::ids::{BootId, ConfDigest, ConfVersion, NodeId, NodeName, RequestId, ServiceName, Time};
 use shared::socket::PutConf;
 use shared::status::{Answer, Command, Fact, FactKind, FactSeverity, Outcome, Refusal, Request, Subject};
 use shared::text::ResultCode;
@@ -252,8 +252,12 @@ impl Engine {
 
     fn take_in(&mut self, now: Time, event: Event, out: &mut Out) {
         match event {
-            Event::Booted { node, incarnation, boot, conf, intents } => {
-                self.handle_booted(node, incarnation, boot, conf, intents, out);
+            Event::Booted { node, incarnation, boot, conf, intents, started } => {
+                self.me = node;
+                self.incarnation = incarnation;
+                self.boot = boot;
+                self.intents = intents;
+                self.handle_booted(conf, started, out);
             }
             Event::MembershipChanged { members, left, joined } => {
                 self.handle_membership(now, members, &left, &joined, out);
@@ -297,30 +301,18 @@ impl Engine {
         }
     }
 
-    fn handle_booted(
-        &mut self,
-        node: NodeId,
-        incarnation: Incarnation,
-        boot: BootId,
-        conf: ConfText,
-        intents: Option<Intents>,
-        out: &mut Out,
-    ) {
+    fn handle_booted(&mut self, conf: ConfText, started: BTreeMap<ServiceName, Vec<Service>>, out: &mut Out) {
         let loaded = shared::conf::load(&conf.text);
         let Some(compiled) = loaded.conf else {
             self.stage = Stage::Ended;
             out.actions.push(Action::Exit { reason: ExitReason::ConfUnusable { findings: loaded.findings } });
             return;
         };
-        self.me = node;
-        self.incarnation = incarnation;
-        self.boot = boot;
         self.disk_digest = Some(conf.digest.clone());
         self.disk = Some(conf);
-        self.intents = intents;
         self.stage = Stage::Probing;
         self.dirty = true;
-        self.holder.probe(&compiled, &mut out.actions);
+        self.holder.probe(&compiled, started, &mut out.actions);
         self.disk_conf = Some(Arc::new(compiled));
     }
 
@@ -868,9 +860,7 @@ impl Engine {
             self.demote(now, "is to be fenced; it stops its services", out);
         }
         if self.stage == Stage::Probing && self.holder.is_probed() {
-            if let Some(conf) = self.disk_conf.clone() {
-                self.holder.claim_probed(&conf);
-            }
+            self.holder.claim_probed();
             self.stage = Stage::InGroup;
             self.dirty = true;
             out.actions.push(Action::JoinGroup);

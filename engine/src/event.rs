@@ -1,8 +1,11 @@
 //! The doors of the engine: everything that can happen to it, and everything it can want done. Two closed lists.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use shared::conf::finding::Finding;
-use shared::conf::model::{FenceMethod, Resource};
+use shared::conf::model::{FenceMethod, Resource, Service};
 use shared::ids::{BootId, ConfDigest, ConfVersion, NodeId, NodeName, RequestId, ResourceName, ServiceName};
 use shared::socket::PutConf;
 use shared::status::{Answer, Fact, FenceDeviceRun, Outcome, Request};
@@ -12,8 +15,16 @@ use crate::message::{ConfText, Incarnation, Intents, Message};
 /// Something happened. Any event may come at any time; none is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// When the daemon starts; the first event, once. `conf` is the cluster.conf on disk, `intents` the file kept beside it.
-    Booted { node: NodeId, incarnation: Incarnation, boot: BootId, conf: ConfText, intents: Option<Intents> },
+    /// When the daemon starts; the first event, once. `conf` is the cluster.conf on disk, `intents` the file kept beside it,
+    /// `started` what `Action::KeepStarted` has kept since this node booted.
+    Booted {
+        node: NodeId,
+        incarnation: Incarnation,
+        boot: BootId,
+        conf: ConfText,
+        intents: Option<Intents>,
+        started: BTreeMap<ServiceName, Vec<Service>>,
+    },
     /// When CPG announces a membership of the group `rgmanager`. Sent for every confchg callback, in stream order.
     MembershipChanged { members: Vec<GroupMember>, left: Vec<(GroupMember, LeftReason)>, joined: Vec<GroupMember> },
     /// When CPG announces the totem ring under the group, in stream order (after the confchg that belongs to it).
@@ -134,6 +145,10 @@ pub enum Action {
     /// A stored configuration is in force from here on: make it the cluster.conf, render corosync.conf from it; if
     /// `reload_corosync`, tell corosync to reload (exactly one member is asked to).
     SwitchConf { conf: ConfText, reload_corosync: bool },
+    /// Keep which trees of a service may run here, until the node reboots; none: nothing of it does. It comes before the start
+    /// that it tells of, so that a daemon which takes this one's place also finds what cluster.conf no longer names. More
+    /// than one while a tree is being replaced by another.
+    KeepStarted { service: ServiceName, trees: Vec<Arc<Service>> },
     /// Keep the administrators' intents; atomically, but nobody waits for it.
     SaveIntents(Intents),
     /// The immediate answer to `RequestReceived`.

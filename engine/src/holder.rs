@@ -11,6 +11,7 @@ use shared::text::ServiceState;
 
 use crate::event::{Action, Operation, Run, RunId};
 use crate::message::{Claim, ReportOutcome};
+use crate::probe::Probing;
 use crate::replicated::Replicated;
 
 /// How often a resource is checked when neither its agent nor cluster.conf says.
@@ -131,54 +132,52 @@ pub(crate) enum QuorumHere {
 pub(crate) struct Holder {
     held: BTreeMap<ServiceName, Held>,
     runs: BTreeMap<RunId, ServiceName>,
-    probes: BTreeMap<RunId, (ServiceName, ResourceName)>,
-    probed: BTreeMap<ServiceName, Probe>,
+    probing: Probing,
+    /// What the agents said has been turned into claims.
+    claimed: bool,
+    /// What `Action::KeepStarted` has kept.
+    kept: BTreeMap<ServiceName, Vec<Arc<Service>>>,
     next_run: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Probe {
-    running: u32,
-    uncertain: u32,
-    absent: u32,
-    waiting: u32,
 }
 
 impl Holder {
     // Probing: what already runs here when the daemon starts.
 
-    /// Asks the agents of every configured resource whether it runs here.
-    pub(crate) fn probe(&mut self, conf: &Conf, actions: &mut Vec<Action>) {
-        for service in &conf.services {
-            for resource in shared::tree::start_order(service) {
-                let id = self.new_run();
-                self.probes.insert(id, (service.name.clone(), resource.name.clone()));
-                self.probed.entry(service.name.clone()).or_default().waiting += 1;
-                actions.push(run_agent(id, &service.name, resource, Operation::Monitor));
-            }
+    /// Asks the agents of everything that is configured, or was started since the node booted, whether it runs here.
+    pub(crate) fn probe(
+        &mut self,
+        conf: &Conf,
+        started: BTreeMap<ServiceName, Vec<Service>>,
+        actions: &mut Vec<Action>,
+    ) {
+        let kept = |trees: &Vec<Service>| trees.iter().cloned().map(Arc::new).collect();
+        self.kept = started.iter().map(|(name, trees)| (name.clone(), kept(trees))).collect();
+        self.probing = Probing::new(conf, started);
+        let next_run = &mut self.next_run;
+        let questions = self.probing.ask(|| {
+            *next_run += 1;
+            RunId(*next_run - 1)
+        });
+        for (id, service, resource) in questions {
+            actions.push(run_agent(id, &service, &resource, Operation::Monitor));
         }
     }
 
     /// All probes have been answered.
     pub(crate) fn is_probed(&self) -> bool {
-        self.probes.is_empty()
+        self.probing.is_complete()
     }
 
-    /// What was found running, and is held without a grant until the state decides.
-    pub(crate) fn claim_probed(&mut self, conf: &Conf) {
-        for (name, probe) in std::mem::take(&mut self.probed) {
-            let Some(service) = conf.service(&name) else { continue };
-            if probe.running + probe.uncertain == 0 {
-                continue;
-            }
-            let whole = probe.uncertain + probe.absent == 0;
-            let work = if whole {
-                Work::Running { epoch: Epoch(u64::MAX), checks: Vec::new() }
-            } else {
-                Work::StartFailed { epoch: Epoch(u64::MAX) }
+    /// What was found running is held without a grant until the state decides.
+    pub(crate) fn claim_probed(&mut self) {
+        for (name, service, claim) in self.probing.take_found() {
+            let work = match claim {
+                Claim::Full => Work::Running { epoch: Epoch(u64::MAX), checks: Vec::new() },
+                Claim::Part => Work::StartFailed { epoch: Epoch(u64::MAX) },
             };
-            self.held.insert(name, Held { service: Arc::new(service.clone()), work, resources: Vec::new() });
+            self.held.insert(name, Held { service, work, resources: Vec::new() });
         }
+        self.claimed = true;
     }
 
     /// What runs here, as a hello tells it.
@@ -229,6 +228,7 @@ impl Holder {
         actions: &mut Vec<Action>,
         said: &mut Vec<Said>,
     ) {
+        let first = actions.len();
         if let Some((state, conf)) = state {
             for (name, record) in &state.services {
                 if record.holder == Some(me) && !self.held.contains_key(name) {
@@ -250,6 +250,35 @@ impl Holder {
                 .is_some_and(|(state, _)| state.services.get(name).is_some_and(|record| record.holder == Some(me)));
             mine || !matches!(held.work, Work::Stopped { .. })
         });
+        let kept = self.keep_started();
+        // Before the starts that they tell of.
+        actions.splice(first..first, kept);
+    }
+
+    /// What must be kept otherwise than it is, for the daemon after this one.
+    fn keep_started(&mut self) -> Vec<Action> {
+        if !self.claimed {
+            return Vec::new();
+        }
+        let mut wanted = BTreeMap::new();
+        for (name, held) in &self.held {
+            let trees = match &held.work {
+                Work::Stopped { .. } => continue,
+                Work::Reloading { next, .. } => vec![Arc::clone(&held.service), Arc::clone(next)],
+                _ => vec![Arc::clone(&held.service)],
+            };
+            wanted.insert(name.clone(), trees);
+        }
+        let gone = self.kept.keys().filter(|name| !wanted.contains_key(*name));
+        let mut changed: Vec<Action> =
+            gone.map(|service| Action::KeepStarted { service: service.clone(), trees: Vec::new() }).collect();
+        for (service, trees) in wanted.iter().filter(|(name, trees)| self.kept.get(*name) != Some(trees)) {
+            changed.push(Action::KeepStarted { service: service.clone(), trees: trees.clone() });
+        }
+        if !changed.is_empty() {
+            self.kept = wanted;
+        }
+        changed
     }
 
     /// Stops everything that runs here, whatever the state says; for a node that has no state to go by any more.
@@ -403,7 +432,8 @@ impl Holder {
             }
             Work::Reloading { stop, start, next, .. } => {
                 let running = start.as_ref().and_then(|walk| walk.current.clone()).or_else(|| stop.current.clone());
-                let mut walk = Walk::stop_both(&held.service, next);
+                held.service = Arc::new(joined(&held.service, next));
+                let mut walk = Walk::stop(&held.service);
                 walk.cancelled = running.is_some();
                 walk.current = running;
                 held.work = Work::Stopping { purpose, walk };
@@ -539,15 +569,7 @@ impl Holder {
         output: &str,
         said: &mut Vec<Said>,
     ) {
-        if let Some((service, _)) = self.probes.remove(&id) {
-            let probe = self.probed.entry(service).or_default();
-            probe.waiting = probe.waiting.saturating_sub(1);
-            match code {
-                Some(0) => probe.running += 1,
-                // 7 not running; 5 not installed: nothing of it can run here.
-                Some(7 | 5) => probe.absent += 1,
-                _ => probe.uncertain += 1,
-            }
+        if self.probing.handle_run_finished(id, code) {
             return;
         }
         let Some(name) = self.runs.remove(&id) else { return };
@@ -648,12 +670,6 @@ impl Holder {
             })
             .min()
     }
-
-    fn new_run(&mut self) -> RunId {
-        let id = RunId(self.next_run);
-        self.next_run += 1;
-        id
-    }
 }
 
 impl Held {
@@ -737,10 +753,6 @@ impl Walk {
         Self::start(&only_changed(new, old))
     }
 
-    fn stop_both(old: &Service, new: &Service) -> Self {
-        Self::stop(&joined(old, new))
-    }
-
     fn is_done(&self) -> bool {
         self.todo.is_empty() && self.current.is_none()
     }
@@ -754,13 +766,13 @@ fn only_changed(service: &Service, other: &Service) -> Service {
 }
 
 /// Everything that may run while one tree is being replaced by the other.
-fn joined(old: &Service, new: &Service) -> Service {
+pub(crate) fn joined(old: &Service, new: &Service) -> Service {
     let mut both = old.clone();
     both.tree.extend(only_changed(new, old).tree);
     both
 }
 
-fn without_children(resource: &Resource) -> Resource {
+pub(crate) fn without_children(resource: &Resource) -> Resource {
     Resource { children: Vec::new(), ..resource.clone() }
 }
 

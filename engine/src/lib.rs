@@ -17,6 +17,7 @@ mod holder;
 pub mod law;
 mod message;
 pub mod placement;
+mod probe;
 mod replicated;
 mod status;
 mod view;

@@ -57,7 +57,10 @@ impl Bus {
             };
             let boot = BootId(format!("boot-{id}"));
             let incarnation = Incarnation(u64::from(id.0));
-            bus.queue.push_back((id, Event::Booted { node: id, incarnation, boot, conf, intents: None }));
+            bus.queue.push_back((
+                id,
+                Event::Booted { node: id, incarnation, boot, conf, intents: None, started: BTreeMap::new() },
+            ));
         }
         bus.settle();
         bus

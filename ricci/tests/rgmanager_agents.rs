@@ -36,6 +36,7 @@ impl Stage {
             systemctl: directory.path().join("systemctl"),
             groupings: directory.path().join("groupings"),
             records: directory.path().join("records"),
+            started: directory.path().join("started"),
         };
         std::fs::create_dir(&places.records).unwrap();
         Self { runs: Runs::new(places, cgroups, give), directory, results }

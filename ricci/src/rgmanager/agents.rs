@@ -143,6 +143,8 @@ pub struct Places {
     pub groupings: PathBuf,
     /// Holds a record of every run, for the daemon that comes after a killed one. Gone after a boot.
     pub records: PathBuf,
+    /// Holds what was started here, for the same daemon. Gone after a boot.
+    pub started: PathBuf,
 }
 
 impl Default for Places {
@@ -152,6 +154,7 @@ impl Default for Places {
             systemctl: "/usr/bin/systemctl".into(),
             groupings: "/run/cluster/groupings".into(),
             records: leftover::RECORDS.into(),
+            started: "/run/cluster/started".into(),
         }
     }
 }

@@ -87,7 +87,7 @@ fn subdirectories(path: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// A name of cluster.conf as a directory name: a slash must not lead out of the cgroup, and names of the kernel's
 /// own files (`cgroup.procs`) must not be met.
-fn file_name(text: &str) -> String {
+pub(super) fn file_name(text: &str) -> String {
     let safe = text.replace('%', "%25").replace('/', "%2f");
     if safe.contains(':') { safe } else { format!(":{safe}") }
 }

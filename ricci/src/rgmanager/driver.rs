@@ -4,7 +4,7 @@
 //! Started by `start`; ends when the engine says so. Translates and carries, decides nothing, waits for nothing but
 //! the next report: whatever may take long runs beside it and reports back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use engine::{
     Action, ConfText, Engine, Event, ExitReason, FenceId, GroupMember, Incarnation, Intents, LeftReason, Message,
 };
 use shared::conf::corosync::{RenderOptions, render_corosync_conf};
-use shared::conf::model::{Conf, FenceInstance, FenceMethod};
-use shared::ids::{BootId, NodeId, NodeName};
+use shared::conf::model::{Conf, FenceInstance, FenceMethod, Service};
+use shared::ids::{BootId, NodeId, NodeName, ServiceName};
 use shared::socket::FenceOperation;
 use shared::status::{FenceAttempt, FenceDeviceRun};
 use tokio::net::UnixListener;
@@ -32,6 +32,7 @@ use super::notice::{self, Notice, Watched};
 use super::plan;
 use super::publish::Feed;
 use super::start::{Options, StartError};
+use super::started::Started;
 use super::times::Times;
 use super::waiting::Waiting;
 use crate::corosync::{self, Corosync, Handle, MulticastError, SpawnError, query};
@@ -71,6 +72,7 @@ pub(super) struct Booted {
     pub(super) boot: BootId,
     pub(super) conf: ConfText,
     pub(super) intents: Option<Intents>,
+    pub(super) started: BTreeMap<ServiceName, Vec<Service>>,
 }
 
 /// Everything that can wake the loop.
@@ -124,6 +126,7 @@ pub(super) struct Driver {
     options: Options,
     runs: Runs,
     disk: Disk,
+    started: Started,
     feed: Feed,
     waiting: Waiting,
     watched: Watched,
@@ -181,6 +184,7 @@ impl Driver {
             clock,
             runs: Runs::new(options.places.clone(), options.cgroups.clone(), run_ended),
             disk: Disk::start(files, written)?,
+            started: Started::new(options.places.started.clone()),
             options,
             feed,
             waiting: Waiting::default(),
@@ -208,7 +212,7 @@ impl Driver {
 
     /// Runs to the engine's end.
     pub(super) async fn drive(mut self, mut reports: Reports, booted: Booted) -> Result<ExitReason, StartError> {
-        let Booted { node, incarnation, boot, conf, intents } = booted;
+        let Booted { node, incarnation, boot, conf, intents, started } = booted;
         self.use_conf(&conf);
         // Laid there by hand or by ricci, it is not among the versions yet, and the next one would be its end.
         if self.conf.is_some()
@@ -216,7 +220,7 @@ impl Driver {
         {
             tracing::warn!("configuration {} is not kept among the versions: {why}", conf.version);
         }
-        self.happen(Event::Booted { node, incarnation, boot, conf, intents });
+        self.happen(Event::Booted { node, incarnation, boot, conf, intents, started });
         let reason = loop {
             self.settle();
             if let Some(reason) = self.exit.take() {
@@ -332,6 +336,14 @@ impl Driver {
                 }
             }
             Action::SwitchConf { conf, reload_corosync } => self.switch_conf(conf, reload_corosync),
+            Action::KeepStarted { service, trees } => {
+                if let Err(error) = self.started.keep(&service, trees) {
+                    tracing::error!(
+                        "what {service} runs here cannot be kept in {}: {error}; free space in /run",
+                        self.options.places.started.display()
+                    );
+                }
+            }
             Action::SaveIntents(intents) => match serde_json::to_vec(&intents) {
                 Ok(content) => self.disk.save_intents(content),
                 Err(error) => tracing::error!("intents cannot be written: {error}"),

@@ -3,7 +3,8 @@
 //! `start` finds out where the daemon stands; `driver` takes what the adapters report, hands it to the engine, and
 //! lets the adapters do what the engine wants: `agents` (resource agents, by `plan` and `times`), `fence` (fence
 //! agents), `control` (the socket) with `publish` (the stream) and `waiting`, `files` and `disk`, `notice` (what the
-//! kernel tells), `clock`. Below `agents` and `fence` lie `process`, `output`, `masking`, `leftover` and `cgroup`.
+//! kernel tells), `clock`. Below `agents` and `fence` lie `process`, `output`, `masking`, `leftover`, `started` and
+//! `cgroup`.
 //! No adapter decides anything, and none retries.
 
 pub mod agents;
@@ -23,5 +24,6 @@ mod plan;
 pub mod process;
 pub mod publish;
 pub mod start;
+pub mod started;
 mod times;
 mod waiting;

@@ -16,6 +16,7 @@ use super::control;
 use super::driver::{Booted, Driver, log_devices};
 use super::fence::{self, FenceAction, FenceAgents};
 use super::files::{FileError, Files, Paths};
+use super::started::Started;
 use crate::corosync::query;
 
 /// Between two questions to a corosync that is not there yet.
@@ -71,6 +72,7 @@ pub async fn run(options: Options) -> Result<ExitReason, StartError> {
         tracing::warn!("the directories for agents cannot be made: {error}");
     }
     let records = options.places.records.clone();
+    let started = Started::new(options.places.started.clone());
     // The socket answers from here on, while corosync may still be starting.
     let fence_agents = options.fence_agents.clone();
     let (driver, mut reports) = Driver::start(options, files, listener)?;
@@ -81,8 +83,9 @@ pub async fn run(options: Options) -> Result<ExitReason, StartError> {
         _ = reports.terminate.recv() => return Ok(ExitReason::Left),
     };
     unfence(node, &conf, &fence_agents).await?;
+    let started = started.read();
     let incarnation = Incarnation(uuid::Uuid::new_v4().as_u64_pair().0);
-    driver.drive(reports, Booted { node, incarnation, boot, conf, intents }).await
+    driver.drive(reports, Booted { node, incarnation, boot, conf, intents, started }).await
 }
 
 fn conf_on_disk(files: &Files) -> Result<ConfText, StartError> {

@@ -59,6 +59,12 @@ impl Sim {
                 self.later(delay, task);
             }
             Action::SwitchConf { conf, reload_corosync: _ } => self.switch_conf(id, conf),
+            Action::KeepStarted { service, trees } => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.started.insert(service.clone(), trees.iter().map(|tree| (**tree).clone()).collect());
+                    node.started.retain(|_, trees| !trees.is_empty());
+                }
+            }
             Action::SaveIntents(intents) => {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.disk.intents = Some(intents);

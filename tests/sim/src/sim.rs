@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine::law::LawCheck;
 use engine::{ConfText, Engine, Event, FenceId, Incarnation, Intents, Message, Operation, RunId};
-use shared::conf::model::Conf;
+use shared::conf::model::{Conf, Service};
 use shared::ids::{BootId, ConfDigest, ConfVersion, NodeId, RequestId, ResourceName, ServiceName, Time};
 use shared::status::Command;
 
@@ -89,6 +89,8 @@ pub struct Node {
     /// Resources that really run.
     pub running: BTreeSet<(ServiceName, ResourceName)>,
     pub runs: BTreeMap<u64, AgentRun>,
+    /// What its daemons have kept of what they started; gone with the power.
+    pub started: BTreeMap<ServiceName, Vec<Service>>,
     pub disk: Disk,
     pub daemon: Option<Daemon>,
     /// Whether corosync and the daemon are started again when they are not running.
@@ -263,6 +265,7 @@ impl Sim {
             frozen_tasks: Vec::new(),
             running: BTreeSet::new(),
             runs: BTreeMap::new(),
+            started: BTreeMap::new(),
             disk: Disk { conf: conf.clone(), stored: None, intents: None },
             daemon: None,
             starts: true,
@@ -642,6 +645,7 @@ impl Sim {
             boot: BootId(format!("boot-{id}-{}", node.boots)),
             conf: node.disk.conf.clone(),
             intents: node.disk.intents.clone(),
+            started: node.started.clone(),
         };
         node.daemon = Some(Daemon {
             engine: Engine::new(law),
@@ -682,6 +686,7 @@ impl Sim {
         node.frozen = false;
         node.frozen_tasks.clear();
         node.running.clear();
+        node.started.clear();
         node.runs.clear();
         node.daemon = None;
         self.cpg.stop(id);
