@@ -101,6 +101,8 @@ pub struct Engine {
     pub(crate) joined: Option<Joined>,
     /// Hellos delivered in the current view.
     hellos: BTreeMap<NodeId, Hello>,
+    /// Others in the group of whom this node knows that they hold a state, by what they said or by the state it once shared.
+    holders: BTreeSet<NodeId>,
     nonce: u64,
     hello_at: Option<Time>,
     view_at: Time,
@@ -162,6 +164,7 @@ impl Engine {
             histories_open: false,
             joined: None,
             hellos: BTreeMap::new(),
+            holders: BTreeSet::new(),
             nonce: 0,
             hello_at: None,
             view_at: Time(0),
@@ -343,6 +346,7 @@ impl Engine {
         self.own_hello_seen = false;
         for (member, reason) in left {
             self.losses.insert(member.node, LossSeen { at: now, reason: *reason });
+            self.holders.remove(&member.node);
         }
         // What is known of a loss stays known when the node comes back: until it has said what it runs it is still lost, and its
         // grace goes on.
@@ -461,6 +465,15 @@ impl Engine {
     fn handle_delivered(&mut self, now: Time, from: NodeId, message: Message, out: &mut Out) {
         if self.stage == Stage::Cut {
             return;
+        }
+        if let Message::Hello(hello) = &message
+            && from != self.me
+        {
+            if hello.state.is_some() {
+                self.holders.insert(from);
+            } else {
+                self.holders.remove(&from);
+            }
         }
         if self.joined.is_some() {
             self.handle_as_holder_of_state(now, from, message, out);
@@ -696,7 +709,11 @@ impl Engine {
 
     /// Gives up the state: what runs here is stopped, and the node joins as one that knows nothing.
     fn demote(&mut self, now: Time, text: &str, out: &mut Out) {
-        self.joined = None;
+        // They may have said hello before they had it, and say no other while the membership stays.
+        let joined = self.joined.take();
+        let others = joined.iter().flat_map(|joined| joined.state.state_holders());
+        let here = |id: &NodeId| *id != self.me && self.view.iter().any(|member| member.node == *id);
+        self.holders.extend(others.filter(here));
         self.flights.clear();
         self.held_back.clear();
         self.buffer.clear();
@@ -984,7 +1001,7 @@ impl Engine {
         if self.joined.is_some() || self.found_sent || self.stage != Stage::InGroup || !self.own_hello_seen {
             return;
         }
-        let stateless = self.hellos.values().all(|hello| hello.state.is_none());
+        let stateless = self.holders.is_empty() && self.hellos.values().all(|hello| hello.state.is_none());
         let lowest = self.hellos.keys().next() == Some(&self.me);
         // A node in the ring whose daemon is still starting may know of newer intents or a newer configuration.
         let expected = self.ring.members.iter().copied().chain(self.view.iter().map(|member| member.node));

@@ -14,6 +14,7 @@ mod coordinator;
 mod engine;
 mod event;
 mod holder;
+mod intents;
 pub mod law;
 mod message;
 pub mod placement;

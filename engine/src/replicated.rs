@@ -29,6 +29,8 @@ pub struct Replicated {
     pub branch: Branch,
     /// Which founding of the cluster this is; grows over restarts.
     pub history: u64,
+    /// History and change of the intents it was founded with; what another node changed after these was never heard of here.
+    pub inherited: (u64, u64),
     /// Lawful decisions applied since the founding.
     pub decided: u64,
     /// Changes of intents since the founding.
@@ -274,6 +276,7 @@ impl Replicated {
         let mut state = Self {
             branch: Branch(0),
             history: intents.history + 1,
+            inherited: (intents.history, intents.change),
             decided: 0,
             intents_changed: 0,
             formed_at: at,
@@ -419,6 +422,9 @@ impl Replicated {
             && fenced.witnessed_reboot.is_none()
         {
             fenced.witnessed_reboot = fenced.boot.as_ref().map(|boot| *boot != hello.boot);
+        }
+        if !self.members.contains_key(&from) {
+            self.tell_unheard(at, conf, from, hello, folded);
         }
         let mut member = Member::from_hello(hello, false);
         let services = &self.services;

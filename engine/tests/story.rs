@@ -1,9 +1,9 @@
 //! The main story on a perfect bus: three engines, every message delivered at once and in order, agents and fences that
 //! succeed at once. What goes wrong in the world is the simulator's room; here the path itself is shown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engine::{Action, ConfText, Engine, Event, GroupMember, Incarnation, LeftReason, Operation, law};
+use engine::{Action, ConfText, Engine, Event, GroupMember, Incarnation, LeftReason, Message, Operation, law};
 use shared::ids::{BootId, NodeId, RequestId, ServiceName, Time};
 use shared::status::{Answer, Command, Request};
 use shared::text::ServiceState;
@@ -35,11 +35,21 @@ struct Bus {
     group: Vec<GroupMember>,
     running: BTreeMap<NodeId, Vec<String>>,
     answers: Vec<Answer>,
+    /// Daemons that stand still: what is meant for them waits.
+    still: BTreeSet<NodeId>,
+    waiting: Vec<(NodeId, Event)>,
+    founded_by: Vec<NodeId>,
+    quorate_from: usize,
 }
 
 impl Bus {
     fn boot(nodes: u32) -> Self {
+        Self::boot_quorate_from(nodes, nodes as usize / 2 + 1)
+    }
+
+    fn boot_quorate_from(nodes: u32, quorate_from: usize) -> Self {
         let mut bus = Self {
+            quorate_from,
             engines: BTreeMap::new(),
             now: Time(1_000_000),
             ring: 1,
@@ -47,6 +57,9 @@ impl Bus {
             group: Vec::new(),
             running: BTreeMap::new(),
             answers: Vec::new(),
+            still: BTreeSet::new(),
+            waiting: Vec::new(),
+            founded_by: Vec::new(),
         };
         for id in (1..=nodes).map(NodeId) {
             bus.engines.insert(id, Engine::new(law::check));
@@ -61,8 +74,8 @@ impl Bus {
                 id,
                 Event::Booted { node: id, incarnation, boot, conf, intents: None, started: BTreeMap::new() },
             ));
+            bus.settle();
         }
-        bus.settle();
         bus
     }
 
@@ -70,6 +83,10 @@ impl Bus {
         let mut steps = 0;
         while let Some((node, event)) = self.queue.pop_front() {
             steps += 1;
+            if self.still.contains(&node) {
+                self.waiting.push((node, event));
+                continue;
+            }
             assert!(steps < 20_000, "the engines talk without end");
             let Some(engine) = self.engines.get_mut(&node) else { continue };
             let actions = engine.handle(self.now, event);
@@ -102,10 +119,15 @@ impl Bus {
             Action::JoinGroup => {
                 let member = GroupMember { node, pid: 100 + node.0 };
                 self.group.push(member);
-                let quorate = self.group.len() * 2 > self.engines.len();
+                let quorate = self.group.len() >= self.quorate_from;
                 self.announce(Vec::new(), vec![member], quorate);
             }
-            Action::Multicast(message) => self.everyone(&Event::Delivered { from: node, message }),
+            Action::Multicast(message) => {
+                if matches!(*message, Message::Found { .. }) {
+                    self.founded_by.push(node);
+                }
+                self.everyone(&Event::Delivered { from: node, message });
+            }
             Action::RunAgent { id, run } => {
                 let mine = self.running.entry(node).or_default();
                 let name = run.resource.name.0.clone();
@@ -247,4 +269,28 @@ fn a_member_that_leaves_gives_its_services_away_first() {
     bus.settle();
     bus.wait_ms(30_000);
     assert!(bus.engines[&NodeId(2)].replicated().unwrap().lost.is_empty(), "nobody fences who said goodbye");
+}
+
+#[test]
+fn a_node_that_is_to_be_fenced_founds_nothing_while_the_one_who_holds_the_state_stands_still() {
+    // node1 founds alone; the only hello of node2 in the membership that lasts says that it has no state yet.
+    let mut bus = Bus::boot_quorate_from(2, 1);
+    bus.founded_by.clear();
+    let request = Request {
+        id: RequestId("fence".into()),
+        command: Command::Fence { node: "node1".into() },
+        origin: "root@test".into(),
+    };
+    bus.queue.push_back((NodeId(2), Event::RequestReceived { request }));
+    let Some((node, event)) = bus.queue.pop_front() else { panic!("the request waits") };
+    let actions = bus.engines.get_mut(&node).map(|engine| engine.handle(bus.now, event)).unwrap_or_default();
+    // It has sent it, but takes nothing more for now.
+    bus.still.insert(NodeId(2));
+    for action in actions {
+        bus.perform(node, action);
+    }
+    bus.settle();
+    bus.wait_ms(30_000);
+    assert!(bus.engines[&NodeId(1)].replicated().is_none(), "it has given up its state");
+    assert_eq!(bus.founded_by, [], "node2 holds the state, whatever its hello said");
 }

@@ -433,6 +433,8 @@ pub enum FactKind {
     ConfInForce,
     DecisionIgnored,
     StoppedForeign,
+    /// A node brings back an intent that this history of the cluster never heard of.
+    IntentUnheard,
 }
 
 /// Why something is as it is: data, so that every program can say it in its own way; `text` is the English of it.

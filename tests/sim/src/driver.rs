@@ -14,8 +14,12 @@ impl Sim {
     /// Something happened to the daemon of a node.
     pub fn happen(&mut self, id: NodeId, event: Event) {
         let now = self.time_on(id);
+        let (before, inherited) = (self.history_of(id), self.inherited(&event));
         let Some(daemon) = self.daemon_mut(id) else { return };
         let actions = daemon.engine.handle(now, event);
+        if self.history_of(id) != before {
+            self.enter_history(id, inherited);
+        }
         for action in actions {
             self.perform(id, action);
         }
@@ -66,8 +70,10 @@ impl Sim {
                 }
             }
             Action::SaveIntents(intents) => {
+                let history = self.history_of(id);
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.disk.intents = Some(intents);
+                    node.disk.history = history;
                 }
             }
             Action::Answer { id: request, answer } => {

@@ -1,13 +1,14 @@
 //! What must hold at every step, judged by the world and not by what engines believe.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use engine::{ConfText, Decision, Message, Operation, Run};
+use engine::{ConfText, Decision, Event, Message, Operation, Run};
 use shared::ids::{NodeId, RequestId, ServiceName};
 use shared::status::Command;
 use shared::text::{ResultCode, ServiceState};
 
-use crate::sim::Sim;
+use crate::sim::{Disabled, Disk, History, Sim};
 
 /// What would be wrong with a decision if it were carried out, and how many had been before.
 pub(crate) struct Doubts {
@@ -94,24 +95,60 @@ impl Sim {
     }
 
     fn check_intents(&mut self, id: NodeId, service: &ServiceName) {
-        if self.founded_by_few {
-            return;
-        }
+        let Some(history) = self.history_of(id) else { return };
         // Who has not heard of it yet may be about to be cut off and start it for its last moment.
-        if self.disabled.get(service).is_some_and(|(_, confirmed)| confirmed.contains(&id)) {
+        let knows = |disabled: &Disabled| disabled.known.get(&history).is_some_and(|known| known.contains(&id));
+        if self.disabled.get(service).is_some_and(knows) {
             self.violate(|| format!("n{id} starts {service}, which was disabled by an operator"));
         }
     }
 
     pub(crate) fn mark_finished(&mut self, node: NodeId, request: &RequestId, code: ResultCode) {
+        let history = self.history_of(node);
         let Some(asked) = self.asked.get_mut(request) else { return };
         asked.finished = true;
         if let Command::Disable { service } = &asked.command
             && matches!(code, ResultCode::Success | ResultCode::Warning)
-            && let Some((by, confirmed)) = self.disabled.get_mut(service)
-            && by == request
+            && let Some(history) = history
+            && let Some(disabled) = self.disabled.get_mut(service)
+            && disabled.request == *request
         {
-            confirmed.insert(node);
+            disabled.known.entry(history).or_default().insert(node);
+        }
+    }
+
+    /// The history that the daemon of a node follows.
+    pub(crate) fn history_of(&self, id: NodeId) -> Option<History> {
+        self.daemon(id)?.engine.replicated().map(|state| (state.history, state.formed_at))
+    }
+
+    /// The history whose intents a cluster inherits that is being founded by this message: the newest that a founder has on disk.
+    pub(crate) fn inherited(&self, event: &Event) -> Option<(NodeId, History)> {
+        let Event::Delivered { message, .. } = event else { return None };
+        let Message::Found { members, .. } = &**message else { return None };
+        let disks = members.keys().filter_map(|id| self.nodes.get(id).map(|node| (*id, &node.disk)));
+        let newest =
+            |(_, disk): &(NodeId, &Disk)| disk.intents.as_ref().map(|intents| (intents.history, intents.change));
+        disks.max_by_key(newest).and_then(|(id, disk)| Some((id, disk.history?)))
+    }
+
+    /// A daemon has come into a history: who founds one knows what its disks knew, who joins one knows what it was handed.
+    pub(crate) fn enter_history(&mut self, id: NodeId, inherited: Option<(NodeId, History)>) {
+        let Some(history) = self.history_of(id) else { return };
+        let founding = self.founded.insert(history);
+        let Some(state) = self.nodes.get(&id).and_then(|node| node.daemon.as_ref()?.engine.replicated()) else {
+            return;
+        };
+        let founders: BTreeSet<NodeId> = state.members.keys().copied().collect();
+        for (service, disabled) in &mut self.disabled {
+            let heir = |(node, from)| disabled.known.get(&from).is_some_and(|known| known.contains(&node));
+            if founding && inherited.is_some_and(heir) {
+                disabled.known.entry(history).or_default().extend(&founders);
+            } else if disabled.known.contains_key(&history)
+                && state.services.get(service).is_some_and(|record| record.state == ServiceState::Disabled)
+            {
+                disabled.known.entry(history).or_default().insert(id);
+            }
         }
     }
 

@@ -1,12 +1,12 @@
 //! Simulated administrators: requests, configurations, and what they do to set things right in the end.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use engine::{ConfText, Event, OfferId};
 use shared::ids::{NodeId, RequestId, ServiceName};
 use shared::status::{Command, Request};
 
-use crate::sim::{Asked, Sim};
+use crate::sim::{Asked, Disabled, Sim};
 
 impl Sim {
     /// An operator asks for something on a node.
@@ -22,7 +22,8 @@ impl Sim {
                 self.disabled.remove(service);
             }
             Command::Disable { service } => {
-                self.disabled.insert(service.clone(), (id.clone(), BTreeSet::new()));
+                let disabled = Disabled { request: id.clone(), known: BTreeMap::new() };
+                self.disabled.insert(service.clone(), disabled);
             }
             _ => {}
         }

@@ -108,6 +108,20 @@ pub struct Disk {
     pub conf: ConfText,
     pub stored: Option<ConfText>,
     pub intents: Option<Intents>,
+    /// Where these intents come from.
+    pub history: Option<History>,
+}
+
+/// Names one history of the cluster: its number, and when it was founded. Two halves may found one with the same number.
+pub type History = (u64, Time);
+
+/// A service that an operator has disabled.
+#[derive(Debug, Clone)]
+pub struct Disabled {
+    pub request: RequestId,
+    /// Members that know of it, by history. Another history may not know: what is accepted by a half that is then fenced, and
+    /// that the other half never heard of, is lost with it (docs/decisions/0004).
+    pub known: BTreeMap<History, BTreeSet<NodeId>>,
 }
 
 /// A running rgmanager.
@@ -185,8 +199,10 @@ pub struct Sim {
     /// Hash of the replicated state by branch and position.
     pub states: BTreeMap<(u64, Position), u64>,
     pub versions: BTreeMap<ConfVersion, ConfDigest>,
-    /// Services that operators have disabled, by which request, and which members confirmed.
-    pub disabled: BTreeMap<ServiceName, (RequestId, BTreeSet<NodeId>)>,
+    /// Services that operators have disabled.
+    pub disabled: BTreeMap<ServiceName, Disabled>,
+    /// Histories that have begun.
+    pub(crate) founded: BTreeSet<History>,
     /// The cluster was founded by fewer daemons than would be quorate: newer intents and configurations of the others may be
     /// lost (they are lost with the others anyway if those never come back).
     pub founded_by_few: bool,
@@ -241,6 +257,7 @@ impl Sim {
             states: BTreeMap::new(),
             versions: BTreeMap::new(),
             disabled: BTreeMap::new(),
+            founded: BTreeSet::new(),
             founded_by_few: false,
             confs: BTreeMap::new(),
             histories_lost: false,
@@ -266,7 +283,7 @@ impl Sim {
             running: BTreeSet::new(),
             runs: BTreeMap::new(),
             started: BTreeMap::new(),
-            disk: Disk { conf: conf.clone(), stored: None, intents: None },
+            disk: Disk { conf: conf.clone(), stored: None, intents: None, history: None },
             daemon: None,
             starts: true,
             waits_for_all: false,
