@@ -156,7 +156,11 @@ impl Sim {
                 self.later(delay, Task::StartDaemon(node));
             }
             Blow::Corosync => {
-                self.stop_corosync(node);
+                if self.rng.chance(400) {
+                    self.shut_down_corosync(node);
+                } else {
+                    self.stop_corosync(node);
+                }
                 if self.daemon(node).is_none() {
                     let delay = self.rng.between((100, 10_000));
                     self.later(delay, Task::StartCorosync(node));

@@ -174,6 +174,7 @@ impl Stage<'_> {
             ["heal"] => sim.heal_network(),
             ["kill", node] => sim.kill_daemon(parse_node(node)?),
             ["kill", "corosync", node] => sim.stop_corosync(parse_node(node)?),
+            ["stop", "corosync", node] => sim.shut_down_corosync(parse_node(node)?),
             ["start", node] => sim.later(0, Task::StartCorosync(parse_node(node)?)),
             ["hang", node, time] => sim.freeze(parse_node(node)?, time.parse::<u64>()? * 1000),
             ["leave", node] => sim.leave(parse_node(node)?),

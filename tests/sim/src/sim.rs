@@ -13,6 +13,7 @@ use shared::status::Command;
 
 use crate::cpg::{Cpg, Position, RingId, Told};
 use crate::params::Params;
+use crate::quorum::is_quorate;
 use crate::rng::Rng;
 
 /// When every simulation begins.
@@ -56,6 +57,8 @@ pub enum Task {
     },
     Boot(NodeId),
     StartCorosync(NodeId),
+    /// A corosync that was told to stop is gone.
+    StopCorosync(NodeId),
     StartDaemon(NodeId),
     ConfStored {
         node: NodeId,
@@ -346,6 +349,7 @@ impl Sim {
             Task::FenceEnd { by, pid, id, succeeded } => self.fence_end(by, pid, id, succeeded),
             Task::Boot(node) => self.boot(node),
             Task::StartCorosync(node) => self.start_corosync(node),
+            Task::StopCorosync(node) => self.stop_corosync(node),
             Task::StartDaemon(node) => self.start_daemon(node),
             Task::ConfStored { node, pid, version, digest, stored } => {
                 if self.lives(node, pid) {
@@ -563,7 +567,8 @@ impl Sim {
             members.retain(|other| *other == node || rng.chance(500));
         }
         let had: BTreeMap<NodeId, bool> = members.iter().map(|&id| (id, self.cpg.has_told(id))).collect();
-        self.cpg.form_ring(&members, &mut self.rng);
+        let rng = &mut self.rng;
+        self.cpg.form_ring(&members, 0, |bound| rng.index(bound));
         self.note(|| format!("world: ring of {members:?}"));
         self.count_votes(&members);
         for (&member, had) in &had {
@@ -584,8 +589,7 @@ impl Sim {
         let all = members.len() == expected;
         // Who has seen all nodes tells the others.
         let seen = all || members.iter().any(|id| self.nodes.get(id).is_some_and(|node| !node.waits_for_all));
-        let needed = if self.params.two_node { 1 } else { expected / 2 + 1 };
-        let quorate = members.len() >= needed && seen;
+        let quorate = is_quorate(members.len(), expected, self.params.two_node, seen);
         let votes = u32::try_from(members.len()).unwrap_or(0);
         for &id in members {
             if let Some(node) = self.nodes.get_mut(&id) {
@@ -609,6 +613,11 @@ impl Sim {
 
     fn tell_quorum(&mut self, node: NodeId, pid: u32, ring_seq: u64, quorate: bool, votes: u32) {
         if !self.lives(node, pid) {
+            return;
+        }
+        let replaced = self.cpg.ring(node).is_some_and(|(id, _)| id.seq != ring_seq);
+        if replaced && self.rng.chance(500) {
+            self.note(|| format!("  n{node} is never told about ring {ring_seq}"));
             return;
         }
         if let Some(daemon) = self.daemon_mut(node) {
@@ -726,6 +735,19 @@ impl Sim {
         self.network_changed();
     }
 
+    /// corosync is told to stop under a living daemon: the group hears that the process is gone before the node is.
+    pub fn shut_down_corosync(&mut self, id: NodeId) {
+        if !self.cpg.is_up(id) {
+            return;
+        }
+        self.tell(|| format!("world: corosync of n{id} is stopped"));
+        let keep = self.rng.index(self.cpg.outgoing(id) + 1);
+        self.cpg.shut_down(id, keep);
+        let (token, delay) = (self.rng.between(self.params.token_ms), self.rng.between((10, 50)));
+        self.later(token, Task::Token(id));
+        self.later(delay, Task::StopCorosync(id));
+    }
+
     /// The node stands still: nothing runs on, nothing is forgotten.
     pub fn freeze(&mut self, id: NodeId, for_ms: u64) {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.power && !node.frozen) else { return };
@@ -781,6 +803,7 @@ impl Task {
             | Self::Notice { node, .. }
             | Self::Thaw(node)
             | Self::StartCorosync(node)
+            | Self::StopCorosync(node)
             | Self::StartDaemon(node) => Some(*node),
             Self::FenceEffect { .. } | Self::Boot(_) => None,
         }
