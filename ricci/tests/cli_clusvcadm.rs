@@ -3,6 +3,7 @@
 #[expect(clippy::unwrap_used, reason = "a fixture may fail like the tests themselves")]
 mod cli_fake;
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +13,10 @@ use shared::ids::NodeName;
 use shared::ids::ServiceName;
 use shared::socket::{Ask, Reply};
 use shared::status::{
-    Answer, ClusterStatus, Command, FencingStatus, FencingStep, Membership, Outcome, Refusal, Request,
+    Answer, ClusterStatus, Command, FencingStatus, FencingStep, Membership, Outcome, Refusal, Request, StreamItem,
+    StreamPosition,
 };
-use shared::text::ResultCode;
+use shared::text::{ResultCode, ServiceState};
 
 fn web() -> ServiceName {
     ServiceName::from("service:web")
@@ -201,6 +203,92 @@ fn locks_are_set_taken_off_and_asked_for() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""));
         assert_eq!(ran.err, format!("{first}: Operation requires quorum. two of three nodes are missing\n"));
     }
+}
+
+#[test]
+fn without_waiting_the_answer_is_accepted_and_nobody_asks_for_the_outcome() {
+    let rgmanager = accepting(ResultCode::Failure, None);
+    let ran = rgmanager.run("clusvcadm", &["-r", "web", "node2", "--no-wait"]);
+    ran.expect(0, "Trying to relocate service:web to node2...Accepted\n");
+    assert!(!rgmanager.asked().iter().any(|ask| matches!(ask, Ask::Await { .. })));
+    let ran = refusing(ResultCode::Frozen, "it is frozen").run("clusvcadm", &["--no-wait", "-d", "web"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (245, "Local machine disabling service:web...Failure: Service is frozen\n")
+    );
+    let ran = accepting(ResultCode::Success, None).run("clusvcadm", &["--no-wait", "-d", "web", "--wait"]);
+    ran.expect(0, "Local machine disabling service:web...Success\n");
+}
+
+#[test]
+fn json_is_one_object_with_what_came_of_it() {
+    let told = |ran: Ran| -> (i32, serde_json::Value) { (ran.code, serde_json::from_str(&ran.out).unwrap()) };
+    let rgmanager = accepting(ResultCode::OriginalOwner, Some("node1"));
+    let (code, object) = told(rgmanager.run("clusvcadm", &["-r", "web", "-o", "json"]));
+    let request = &requests(&rgmanager)[0].id;
+    let expected = serde_json::json!({
+        "request": request, "command": {"command": "relocate", "service": "service:web", "to": null}, "accepted": true,
+        "code": -17, "result": "Failed; service running on original owner", "owner": "node1", "explanation": "",
+    });
+    assert_eq!((code, &object), (239, &expected));
+    let (code, object) = told(rgmanager.run("clusvcadm", &["-o", "json", "--no-wait", "-d", "web"]));
+    assert_eq!((code, &object["accepted"], &object["result"]), (0, &true.into(), &serde_json::Value::Null));
+    let (code, object) = told(refusing(ResultCode::NoService, "none").run("clusvcadm", &["-o", "json", "-d", "web"]));
+    assert_eq!((code, &object["accepted"], &object["code"]), (252, &false.into(), &(-4).into()));
+    assert_eq!(object["explanation"], "none");
+    let locked = ClusterStatus { locked: true, ..three_nodes() };
+    FakeRgmanager::with_status(locked).run("clusvcadm", &["-o", "json", "-S"]).expect(0, "{\n  \"locked\": true\n}\n");
+    let ran = without_daemon(&["-o", "yaml", "-e", "web"]);
+    let sentence = "clusvcadm: there is no output format 'yaml'; use text or json\n";
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (1, "", sentence));
+}
+
+#[test]
+fn a_terminal_sees_the_step_while_it_waits_and_only_the_result_afterwards() {
+    let (drawn, is_drawn) = std::sync::mpsc::channel::<()>();
+    let is_drawn = Mutex::new(is_drawn);
+    let mut stopping = three_nodes();
+    stopping.services[1].state = ServiceState::Stopping;
+    let rgmanager = FakeRgmanager::start(move |ask| match ask {
+        Ask::Status => status_reply(&three_nodes()),
+        Ask::Request { .. } => Say::Reply(Reply::Answer { answer: Answer::Accepted }),
+        Ask::Watch { .. } => {
+            let position = StreamPosition { stream: "s".into(), sequence: 1 };
+            let (status, facts) = (Box::new(stopping.clone()), Vec::new());
+            Say::Reply(Reply::Stream { stream: StreamItem::Whole { position, status, facts } })
+        }
+        _ => {
+            is_drawn.lock().unwrap().recv().unwrap();
+            outcome(ResultCode::Success, Some("node2"), "")
+        }
+    });
+    let line = format!("stty cols 80; {} -r web node2", env!("CARGO_BIN_EXE_clusvcadm"));
+    let mut terminal = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("RGMANAGER_SOCKET", rgmanager.socket())
+        .env_remove("COLUMNS")
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = terminal.stdout.take().unwrap();
+    let (mut written, mut block) = (String::new(), [0; 1024]);
+    let mut told = false;
+    loop {
+        let count = out.read(&mut block).unwrap();
+        if count == 0 {
+            break;
+        }
+        written.push_str(std::str::from_utf8(&block[..count]).unwrap());
+        if !told && written.contains("stopping on node1") {
+            drawn.send(()).unwrap();
+            told = true;
+        }
+    }
+    assert!(terminal.wait().unwrap().success());
+    let opening = "Trying to relocate service:web to node2...\x1b7\x1b8\x1b[K stopping on node1\x1b8\x1b[K";
+    let result = "Success\r\nservice:web is now running on node2\r\n";
+    assert_eq!(written, format!("{opening}{result}"));
 }
 
 #[test]

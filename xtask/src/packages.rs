@@ -16,7 +16,7 @@ pub(crate) const BUILD: &[&[&str]] = &[TOOLCHAIN];
 pub(crate) const LAB: &[&[&str]] = &[TOOLCHAIN, HOSTS];
 
 /// All of it, with the browser.
-pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, BROWSER];
+pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, BROWSER, SHELLS];
 
 const TOOLCHAIN: &[&str] = &[
     "gcc",
@@ -47,6 +47,9 @@ const HOSTS: &[&str] = &[
 ];
 
 const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core", "fonts-noto-cjk"];
+
+/// Completion is tried out in each; what is not there is not tried.
+const SHELLS: &[&str] = &["zsh", "fish"];
 
 /// Ends with a clear word if this is not root.
 pub(crate) fn need_root(why: &str) -> Result<()> {

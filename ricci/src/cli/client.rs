@@ -15,6 +15,10 @@ use shared::socket::{Ask, LINE_MAX_BYTES, Reply, SOCKET_PATH};
 /// Names another control socket than [`SOCKET_PATH`].
 pub const SOCKET_VARIABLE: &str = "RGMANAGER_SOCKET";
 
+/// For the word whether a request is accepted: it is given when all members have heard of it, and while a member is
+/// being lost that takes as long as the ring needs to form again.
+pub const ACCEPT_LIMIT: Duration = Duration::from_secs(30);
+
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -82,6 +86,16 @@ impl Client {
         };
         self.stream.set_write_timeout(Some(at_least_a_moment(limit))).map_err(failed)?;
         self.stream.write_all(&line).map_err(failed)?;
+        self.next_reply(limit.saturating_sub(begun.elapsed()))
+    }
+
+    /// Waits for one more answer, of a question that has many ([`Ask::Watch`]).
+    pub fn next_reply(&mut self, limit: Duration) -> Result<Reply, AskError> {
+        let begun = Instant::now();
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Late { waited: begun.elapsed() },
+            _ => AskError::Broken { source },
+        };
         let answer = self.read_line(begun, limit, &failed)?;
         serde_json::from_slice(&answer).map_err(|source| AskError::Unreadable { source })
     }

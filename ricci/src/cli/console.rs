@@ -3,7 +3,7 @@
 //! Used by every command. A reader that went away (`clustat | head -1`) ends the program quietly; a stdout that cannot
 //! be written (a full disk) ends it with a sentence, because a status that was cut short must not look complete.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process;
 
 /// Writes data to stdout, all of it or the program ends.
@@ -30,4 +30,17 @@ pub fn read_line() -> Option<String> {
         Ok(count) if count > 0 => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
         _ => None,
     }
+}
+
+/// Columns of the terminal; 80 when stdout is none.
+pub fn terminal_width() -> usize {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return 80;
+    }
+    let from_environment = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
+    let columns =
+        from_environment.or_else(|| rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col)));
+    // Narrower than this the name columns vanish.
+    columns.filter(|columns| *columns >= 40).unwrap_or(80)
 }

@@ -8,8 +8,9 @@ use shared::ids::{NodeName, RequestId};
 use shared::socket::{Ask, Reply};
 use shared::status::{Answer, ClusterStatus, Command, Request};
 
-use super::client::{Client, socket_path};
+use super::client::{ACCEPT_LIMIT, Client, socket_path};
 use super::console::{complain, print, read_line};
+use super::definition::{Completes, Definition, Live, Operands, flag, value};
 use super::getopt::{self, Getopt, Item};
 use super::likeness::{Closest, closest};
 
@@ -21,7 +22,20 @@ usage: fence_ack_manual [-n] NODE
 ";
 
 /// For each question to rgmanager.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// `fence_ack_manual` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "fence_ack_manual",
+    purpose: "vouch that a node is down",
+    options: &[
+        value('n', "NODE", Completes::Live(Live::Victims), "the node that is certainly down"),
+        flag('O', "do not ask"),
+        flag('h', "print a short help"),
+        flag('?', "print a short help").hidden(),
+    ],
+    operands: Operands::Each(Completes::Live(Live::Victims)),
+};
 
 struct Options {
     node: NodeName,
@@ -56,7 +70,7 @@ pub fn main() -> ExitCode {
 
 /// The error is what is wrong; `None`: usage was asked for.
 fn parse(arguments: Vec<String>) -> Result<Options, Option<String>> {
-    let mut getopt = Getopt::new("n:Oh?", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let (mut nodes, mut ask) = (Vec::new(), true);
     for item in getopt.by_ref() {
         match item {
@@ -96,7 +110,7 @@ fn acknowledge(options: &Options) -> Result<&'static str, String> {
         command: Command::AcknowledgeFence { node: node.clone() },
         origin: format!("{}@{local}", super::operator()),
     };
-    match client.ask(&Ask::Request { request }, LIMIT) {
+    match client.ask(&Ask::Request { request }, ACCEPT_LIMIT) {
         Ok(Reply::Answer { answer: Answer::Accepted }) => Ok("Done\n"),
         Ok(Reply::Answer { answer: Answer::Refused(refusal) }) => {
             Err(format!("fence_ack_manual: {}: {}", refusal.code.text(), refusal.text))

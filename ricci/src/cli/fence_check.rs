@@ -11,6 +11,7 @@ use shared::status::{ClusterStatus, FencingStep};
 
 use super::client::{AskError, Client, socket_path};
 use super::console::{complain, print};
+use super::definition::{Completes, Definition, Operands, flag};
 use super::fence_node::{self, Job, Report};
 use super::getopt::{self, Getopt, Item};
 use super::{VERSION, rgmanager_status};
@@ -33,7 +34,22 @@ const EXIT_NOT_NOW: u8 = 3;
 const EXIT_LOCKED: u8 = 4;
 
 /// For questions that are answered at once.
-const QUICK: Duration = Duration::from_secs(10);
+const QUICK: Duration = Duration::from_secs(2);
+
+/// `fence_check` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "fence_check",
+    purpose: "test all fence devices",
+    options: &[
+        flag('v', "also the result of each device"),
+        flag('d', "also the arguments of each device"),
+        flag('e', "end at the first method that fails"),
+        flag('f', "also while a node is being fenced or without quorum"),
+        flag('V', "print the version"),
+        flag('h', "print a short help"),
+    ],
+    operands: Operands::Each(Completes::Nothing),
+};
 
 #[derive(Default)]
 struct Options {
@@ -66,7 +82,7 @@ pub fn main() -> ExitCode {
 
 /// The error is a text that was asked for, or what is wrong.
 fn parse(arguments: Vec<String>) -> Result<Options, Result<String, String>> {
-    let mut getopt = Getopt::new("vdefhV", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let mut options = Options::default();
     for item in getopt.by_ref() {
         match item {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::clock::Zone;
 use super::console::{complain, print};
+use super::definition::{Completes, Definition, Operands, flag, value};
 use super::fence_domain::{render_domain, render_dump, render_nodes};
 use super::getopt::{self, Getopt, Item};
 use super::{VERSION, rgmanager_status};
@@ -21,6 +22,21 @@ usage: fence_tool ls [-n] | dump
     -V        print the version
     -h        print this
 ";
+
+/// `fence_tool` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "fence_tool",
+    purpose: "the fence domain",
+    options: &[
+        flag('n', "with ls: also every node and how it was fenced last"),
+        value('q', "SECONDS", Completes::Nothing, "of join, which is not needed any more").hidden(),
+        value('m', "SECONDS", Completes::Nothing, "of join, which is not needed any more").hidden(),
+        value('w', "SECONDS", Completes::Nothing, "of join, which is not needed any more").hidden(),
+        flag('V', "print the version"),
+        flag('h', "print a short help"),
+    ],
+    operands: Operands::Words(&["ls", "dump"], Completes::Nothing),
+};
 
 enum Parsed {
     List {
@@ -63,7 +79,7 @@ pub fn main() -> ExitCode {
 
 fn parse(arguments: Vec<String>) -> Parsed {
     let refused = |sentence: String, usage| Parsed::Refused { sentence, usage };
-    let mut getopt = Getopt::new("nhVm:w:q:", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let mut nodes = false;
     for item in getopt.by_ref() {
         match item {

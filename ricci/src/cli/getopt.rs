@@ -1,10 +1,13 @@
 //! Options the way getopt(3) reads them: bundled letters (`-fx`), arguments attached or apart (`-mX`, `-m X`), `--`,
 //! operands anywhere, and letters handed out one by one in the order typed, because some commands act on a letter
-//! as soon as they see it. Long options (`--why`) are ours; the originals had none.
+//! as soon as they see it. A long option may be cut to its beginning while that is unmistakable, as getopt_long(3)
+//! allows.
 //!
 //! Used by every command; decides nothing about what a letter means.
 
 use std::collections::VecDeque;
+
+use super::definition::{Definition, OptionDefinition};
 
 /// One thing found among the arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,18 +22,10 @@ pub enum Item {
     Unknown(String),
 }
 
-/// A long option.
-#[derive(Debug, Clone, Copy)]
-pub struct LongOption {
-    pub name: &'static str,
-    pub takes_value: bool,
-}
-
 /// Reads arguments one by one.
 #[derive(Debug)]
 pub struct Getopt {
-    letters: &'static str,
-    long: &'static [LongOption],
+    options: &'static [OptionDefinition],
     arguments: VecDeque<String>,
     /// The rest of a bundle of letters.
     bundle: VecDeque<char>,
@@ -38,21 +33,14 @@ pub struct Getopt {
 }
 
 impl Getopt {
-    /// `letters` as for getopt(3): a letter that takes an argument is followed by a colon.
-    pub fn new(letters: &'static str, arguments: impl IntoIterator<Item = String>) -> Self {
+    /// Reads `arguments` by the options of a command.
+    pub fn new(definition: &Definition, arguments: impl IntoIterator<Item = String>) -> Self {
         Self {
-            letters,
-            long: &[],
+            options: definition.options,
             arguments: arguments.into_iter().collect(),
             bundle: VecDeque::new(),
             operands: Vec::new(),
         }
-    }
-
-    /// Also knows these long options.
-    pub fn with_long(mut self, long: &'static [LongOption]) -> Self {
-        self.long = long;
-        self
     }
 
     /// The arguments that are no options, once all options are read.
@@ -61,31 +49,48 @@ impl Getopt {
     }
 
     fn long_option(&mut self, text: &str) -> Item {
-        let (name, attached) = match text.split_once('=') {
+        let (typed, attached) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, None),
         };
-        let Some(option) = self.long.iter().find(|option| option.name == name) else {
-            return Item::Unknown(format!("unrecognized option '--{name}'"));
+        let (name, takes_value) = match self.find_long(typed) {
+            Ok(found) => found,
+            Err(sentence) => return Item::Unknown(sentence),
         };
-        if !option.takes_value {
+        if !takes_value {
             return match attached {
                 Some(_) => Item::Unknown(format!("option '--{name}' doesn't allow an argument")),
-                None => Item::Long(option.name, None),
+                None => Item::Long(name, None),
             };
         }
         match attached.or_else(|| self.arguments.pop_front()) {
-            Some(value) => Item::Long(option.name, Some(value)),
+            Some(value) => Item::Long(name, Some(value)),
             None => Item::Unknown(format!("option '--{name}' requires an argument")),
         }
     }
 
+    /// By the whole name, else by a beginning that only one name has.
+    fn find_long(&self, typed: &str) -> Result<(&'static str, bool), String> {
+        let named = || self.options.iter().filter_map(|option| Some((option.long?, option.value.is_some())));
+        if let Some(found) = named().find(|(name, _)| *name == typed) {
+            return Ok(found);
+        }
+        let beginnings: Vec<_> = named().filter(|(name, _)| !typed.is_empty() && name.starts_with(typed)).collect();
+        match beginnings[..] {
+            [one] => Ok(one),
+            [] => Err(format!("unrecognized option '--{typed}'")),
+            _ => {
+                let names: Vec<String> = beginnings.iter().map(|(name, _)| format!("'--{name}'")).collect();
+                Err(format!("option '--{typed}' is ambiguous; possibilities: {}", names.join(" ")))
+            }
+        }
+    }
+
     fn letter(&mut self, letter: char) -> Item {
-        let place = if letter == ':' { None } else { self.letters.find(letter) };
-        let Some(place) = place else {
+        let Some(option) = self.options.iter().find(|option| option.letter == Some(letter)) else {
             return Item::Unknown(format!("invalid option -- '{letter}'"));
         };
-        if !self.letters[place + letter.len_utf8()..].starts_with(':') {
+        if option.value.is_none() {
             return Item::Flag(letter);
         }
         let attached: String = self.bundle.drain(..).collect();
@@ -132,14 +137,26 @@ pub fn process_arguments() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::definition::{Completes, Operands, flag, long, long_value, value};
 
-    const LETTERS: &str = "fIls:m:xh?";
+    const DEFINITION: Definition = Definition {
+        program: "example",
+        purpose: "",
+        options: &[
+            flag('f', ""),
+            value('s', "SERVICE", Completes::Nothing, ""),
+            value('m', "MEMBER", Completes::Nothing, ""),
+            flag('x', ""),
+            flag('?', ""),
+            long_value("why", "SERVICE", Completes::Nothing, ""),
+            long("plan", ""),
+            long("place", ""),
+        ],
+        operands: Operands::Each(Completes::Nothing),
+    };
 
     fn read(arguments: &[&str]) -> (Vec<Item>, Vec<String>) {
-        let mut options = Getopt::new(LETTERS, arguments.iter().map(|text| (*text).to_owned())).with_long(&[
-            LongOption { name: "why", takes_value: true },
-            LongOption { name: "plan", takes_value: false },
-        ]);
+        let mut options = Getopt::new(&DEFINITION, arguments.iter().map(|text| (*text).to_owned()));
         let items = options.by_ref().collect();
         (items, options.into_operands())
     }
@@ -176,5 +193,15 @@ mod tests {
         assert_eq!(read(&["--why=web", "--plan"]).0, [Item::Long("why", Some("web".into())), Item::Long("plan", None)]);
         assert_eq!(read(&["--why", "web"]).0, [Item::Long("why", Some("web".into()))]);
         assert_eq!(read(&["--plan=1"]).0, [Item::Unknown("option '--plan' doesn't allow an argument".into())]);
+    }
+
+    #[test]
+    fn a_long_option_may_be_cut_while_only_one_begins_like_that() {
+        assert_eq!(read(&["--w=web"]).0, [Item::Long("why", Some("web".into()))]);
+        assert_eq!(
+            read(&["--pla"]).0,
+            [Item::Unknown("option '--pla' is ambiguous; possibilities: '--plan' '--place'".into())]
+        );
+        assert_eq!(read(&["--=web"]).0, [Item::Unknown("unrecognized option '--'".into())]);
     }
 }

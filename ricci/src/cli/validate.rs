@@ -9,6 +9,7 @@ use shared::conf::{Severity, load};
 use super::VERSION;
 use super::conf_file::{default_path, read, render_findings};
 use super::console::{complain, print};
+use super::definition::{Completes, Definition, Operands, flag, value};
 use super::getopt::{self, Getopt, Item};
 
 const USAGE: &str = "\
@@ -20,6 +21,26 @@ usage: ccs_config_validate [-v] [-f FILE | -l FILE]
     -h        print this
     -u -r -n -o -C LOADER -t FILE   accepted for old scripts, without effect
 ";
+
+/// `ccs_config_validate` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "ccs_config_validate",
+    purpose: "check a cluster.conf",
+    options: &[
+        value('f', "FILE", Completes::File, "the file to check"),
+        value('l', "FILE", Completes::File, "the file to check"),
+        flag('v', "also notes, and what the file is"),
+        flag('V', "print the version"),
+        flag('h', "print a short help"),
+        flag('u', "accepted, without effect").hidden(),
+        flag('r', "accepted, without effect").hidden(),
+        flag('n', "accepted, without effect").hidden(),
+        flag('o', "accepted, without effect").hidden(),
+        value('C', "LOADER", Completes::Nothing, "accepted, without effect").hidden(),
+        value('t', "FILE", Completes::Nothing, "accepted, without effect").hidden(),
+    ],
+    operands: Operands::Each(Completes::File),
+};
 
 #[derive(Debug, Default)]
 struct Options {
@@ -57,7 +78,7 @@ pub fn main() -> ExitCode {
 }
 
 fn parse(arguments: Vec<String>) -> Parsed {
-    let mut getopt = Getopt::new("vVhf:l:urnoC:t:", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let mut options = Options::default();
     for item in getopt.by_ref() {
         match item {

@@ -24,6 +24,7 @@ use shared::status::{Membership, NodeStatus};
 use self::fault::Fault;
 use self::home::Home;
 use self::hosts::Hosts;
+pub use self::options::DEFINITION;
 use self::options::{Options, Parsed, parse};
 use self::remote::{Credentials, QUICK, Remote};
 use self::target::Target;

@@ -17,14 +17,16 @@ use shared::ids::{NodeName, ServiceName};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::facts::{Facts, NoFacts};
+pub use self::options::DEFINITION;
 use self::options::{Format, Options, Parsed, parse};
 pub use self::page::{EXIT_UNKNOWN_NAME, Page};
 pub use self::text::render_text;
 pub use self::xml::render_xml;
 use super::clock::{self, Zone};
-use super::console::{complain, print};
+use super::console::{complain, print, terminal_width};
+use super::definition::Live;
 use super::likeness::{Closest, closest, closest_service};
-use super::{VERSION, getopt};
+use super::{VERSION, getopt, live};
 
 /// What all questions of one run may take together.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -56,6 +58,11 @@ pub fn main() -> ExitCode {
         Parsed::Version => {
             print(&format!("clustat version {VERSION}\n"));
             return ExitCode::SUCCESS;
+        }
+        Parsed::Complete(kind) => {
+            let known = Live::ALL.into_iter().find(|live| live.name() == kind);
+            known.inspect(|live| print(&live::names(*live)));
+            return if known.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         Parsed::Usage => {
             print(USAGE);
@@ -218,17 +225,4 @@ fn repeat(options: &Options, seconds: u64) -> u8 {
         // A cluster that is away for a while is said on stderr; the next turn may find it again.
         show(options, before);
     }
-}
-
-/// Columns of the terminal; 80 when stdout is none.
-fn terminal_width() -> usize {
-    let stdout = std::io::stdout();
-    if !stdout.is_terminal() {
-        return 80;
-    }
-    let from_environment = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
-    let columns =
-        from_environment.or_else(|| rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col)));
-    // Narrower than this the name columns vanish.
-    columns.filter(|columns| *columns >= 40).unwrap_or(80)
 }

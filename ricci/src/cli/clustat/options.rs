@@ -1,7 +1,30 @@
 //! The letters of `clustat` (rhcs.md §1.1). Pure: arguments in, what to do out.
 
 use crate::cli::console::complain;
+use crate::cli::definition::{Completes, Definition, Live, Operands, flag, long_value, value};
 use crate::cli::getopt::{Getopt, Item};
+
+/// `clustat` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "clustat",
+    purpose: "show the status of a cluster",
+    options: &[
+        value('i', "SECONDS", Completes::Nothing, "show again every SECONDS"),
+        flag('l', "show services in blocks with all details"),
+        value('m', "MEMBER", Completes::Live(Live::Nodes), "show this member alone"),
+        value('s', "SERVICE", Completes::Live(Live::Services), "show this service alone"),
+        flag('x', "print XML"),
+        value('o', "FORMAT", Completes::Words(&["text", "xml", "json"]), "print in this format"),
+        flag('Q', "print nothing; exit code 0 with quorum, 1 without"),
+        flag('I', "print the node id of this node"),
+        flag('f', "ask this node alone"),
+        flag('v', "print the version"),
+        flag('h', "print a short help"),
+        flag('?', "print a short help").hidden(),
+        long_value("complete", "KIND", Completes::Nothing, "names for shells").hidden(),
+    ],
+    operands: Operands::Each(Completes::Nothing),
+};
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,6 +52,8 @@ pub(super) enum Parsed {
     Run(Options),
     LocalId,
     Version,
+    /// Names of this kind, for shells.
+    Complete(String),
     Usage,
     UnknownOption(String),
     /// The sentence for stderr.
@@ -36,12 +61,13 @@ pub(super) enum Parsed {
 }
 
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
-    let mut getopt = Getopt::new("fIls:m:i:xvQo:h?", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let mut options = Options::default();
     for item in getopt.by_ref() {
         match item {
             Item::Flag('I') => return Parsed::LocalId,
             Item::Flag('v') => return Parsed::Version,
+            Item::Long("complete", Some(kind)) => return Parsed::Complete(kind),
             Item::Flag('x') if options.interval.is_some() => {
                 return Parsed::Refused("Error: Options '-i' and '-x' are mutually exclusive".into());
             }

@@ -5,6 +5,7 @@
 //! name. The request goes on if this command is interrupted.
 
 mod options;
+mod progress;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,14 +15,16 @@ use shared::socket::{Ask, Reply};
 use shared::status::{Answer, ClusterStatus, Command, Outcome, Refusal, Request};
 use shared::text::ResultCode;
 
-use self::options::{Action, Job, LockAction, Parsed, parse};
-use super::client::{AskError, Client, socket_path};
+pub use self::options::DEFINITION;
+use self::options::{Action, Job, LockAction, Output, Parsed, parse};
+use self::progress::Progress;
+use super::client::{ACCEPT_LIMIT, AskError, Client, socket_path};
 use super::console::{complain, print};
 use super::likeness::{Closest, closest, closest_service};
 use super::{VERSION, getopt, members};
 
 /// For questions that are answered at once.
-const QUICK: Duration = Duration::from_secs(10);
+const QUICK: Duration = Duration::from_secs(2);
 
 /// How long a request may take before this command gives up waiting, as in the original.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(600);
@@ -51,6 +54,10 @@ usage: clusvcadm [action] [options]
     -u                       unlock services
     -S                       print whether services are locked
     -m MEMBER, -n MEMBER     the member to use
+    --wait                   wait until it is done, ten minutes at most; so
+                             without options
+    --no-wait                return as soon as the request is accepted
+    -o FORMAT                text or json; stands before -l, -u and -S
     -q                       print nothing on standard output
     -v                       print the version
     -h                       print this
@@ -64,6 +71,13 @@ struct Finished {
     explanation: String,
 }
 
+/// What the cluster said to a request.
+struct Answered {
+    accepted: bool,
+    /// `None`: it was accepted, and nobody waited.
+    finished: Option<Finished>,
+}
+
 /// Why there is no result: for stderr.
 struct Failed(String);
 
@@ -71,7 +85,7 @@ struct Failed(String);
 pub fn main() -> ExitCode {
     let result = match parse(getopt::process_arguments()) {
         Parsed::Do(job) => run(&job),
-        Parsed::Lock { action, quiet } => run_lock(action, quiet),
+        Parsed::Lock { action, output } => run_lock(action, output),
         Parsed::Version => {
             print(&format!("{VERSION}\n"));
             return ExitCode::SUCCESS;
@@ -98,14 +112,15 @@ pub fn main() -> ExitCode {
 
 fn run(job: &Job) -> Result<u8, Failed> {
     let say = |text: &str| {
-        if !job.quiet {
+        if job.output == Output::Text {
             print(text);
         }
     };
+    let opening = opening(job);
     let mut client = match connect() {
         Ok(client) => client,
         Err(Unreachable::Forbidden) => {
-            say(&format!("{}{}\n", opening(job), ResultCode::PermissionDenied.text()));
+            say(&format!("{opening}{}\n", ResultCode::PermissionDenied.text()));
             complain("Only root may use clusvcadm.");
             return Ok(ResultCode::PermissionDenied.exit_status());
         }
@@ -118,9 +133,21 @@ fn run(job: &Job) -> Result<u8, Failed> {
     {
         return Err(Failed(format!("'{target}' is offline")));
     }
-    say(&opening(job));
+    say(&opening);
     let request = request(&status, command(job, target.as_ref()));
-    let finished = carry_out(client, request)?;
+    let progress = (job.output == Output::Text && job.wait).then(|| Progress::follow(&job.service, &opening)).flatten();
+    let answer = carry_out(client, request.clone(), job.wait);
+    if let Some(progress) = progress {
+        progress.end();
+    }
+    let answer = answer?;
+    if job.output == Output::Json {
+        print_json(&request, &answer)?;
+    }
+    let Some(finished) = answer.finished else {
+        say("Accepted\n");
+        return Ok(0);
+    };
     say(&format!("{}\n", finished.code.text()));
     explain(job, &status, &finished);
     if finished.code == ResultCode::Success
@@ -132,6 +159,24 @@ fn run(job: &Job) -> Result<u8, Failed> {
         say(&format!("{warning}{} is now running on {owner}\n", job.service));
     }
     Ok(finished.code.exit_status())
+}
+
+/// One object: what was asked, whether it was accepted, and, if that was waited for, what came of it.
+fn print_json(request: &Request, answer: &Answered) -> Result<(), Failed> {
+    let finished = answer.finished.as_ref();
+    let told = serde_json::json!({
+        "request": request.id,
+        "command": request.command,
+        "accepted": answer.accepted,
+        "code": finished.map(|finished| finished.code.number()),
+        "result": finished.map(|finished| finished.code.text()),
+        "owner": finished.and_then(|finished| finished.owner.as_ref()),
+        "explanation": finished.map(|finished| &finished.explanation),
+    });
+    let text = serde_json::to_string_pretty(&told)
+        .map_err(|error| Failed(format!("clusvcadm: cannot write the result as JSON: {error}")))?;
+    print(&format!("{text}\n"));
+    Ok(())
 }
 
 /// The first line, to which the result will be appended.
@@ -203,7 +248,7 @@ fn explain(job: &Job, status: &ClusterStatus, finished: &Finished) {
     }
 }
 
-fn run_lock(action: LockAction, quiet: bool) -> Result<u8, Failed> {
+fn run_lock(action: LockAction, output: Output) -> Result<u8, Failed> {
     let failure = match action {
         LockAction::Lock => "Lock operation failed",
         LockAction::Unlock => "Unlock operation failed",
@@ -220,15 +265,18 @@ fn run_lock(action: LockAction, quiet: bool) -> Result<u8, Failed> {
         LockAction::Query => status.locked,
         LockAction::Lock | LockAction::Unlock => {
             let command = if action == LockAction::Lock { Command::Lock } else { Command::Unlock };
-            let finished = carry_out(client, request(&status, command)).map_err(|Failed(why)| failed(&why))?;
-            if finished.code.exit_status() != 0 {
+            let answer = carry_out(client, request(&status, command), true).map_err(|Failed(why)| failed(&why))?;
+            if let Some(finished) = answer.finished.filter(|finished| finished.code.exit_status() != 0) {
                 return Err(failed(&format!("{}. {}", finished.code.text(), finished.explanation)));
             }
             action == LockAction::Lock
         }
     };
-    if !quiet {
-        print(if locked { "Resource groups locked\n" } else { "Resource groups unlocked\n" });
+    match (output, locked) {
+        (Output::Text, true) => print("Resource groups locked\n"),
+        (Output::Text, false) => print("Resource groups unlocked\n"),
+        (Output::Json, _) => print(&format!("{{\n  \"locked\": {locked}\n}}\n")),
+        (Output::Nothing, _) => {}
     }
     Ok(0)
 }
@@ -273,24 +321,30 @@ fn request(status: &ClusterStatus, command: Command) -> Request {
     }
 }
 
-/// Sends the request and waits for what comes of it.
-fn carry_out(mut client: Client, request: Request) -> Result<Finished, Failed> {
+/// Sends the request and, if wanted, waits for what comes of it.
+fn carry_out(mut client: Client, request: Request, wait: bool) -> Result<Answered, Failed> {
     let id = request.id.clone();
-    match client.ask(&Ask::Request { request }, QUICK) {
-        Ok(Reply::Answer { answer: Answer::Accepted }) => {}
-        Ok(Reply::Answer { answer: Answer::Refused(Refusal { code, text }) }) => {
-            return Ok(Finished { code, owner: None, explanation: text });
+    let refused =
+        |code, explanation| Answered { accepted: false, finished: Some(Finished { code, owner: None, explanation }) };
+    match client.ask(&Ask::Request { request }, ACCEPT_LIMIT) {
+        Ok(Reply::Answer { answer: Answer::Accepted }) if !wait => {
+            return Ok(Answered { accepted: true, finished: None });
         }
+        Ok(Reply::Answer { answer: Answer::Accepted }) => {}
+        Ok(Reply::Answer { answer: Answer::Refused(Refusal { code, text }) }) => return Ok(refused(code, text)),
         Ok(Reply::PermissionDenied) => {
             let explanation = "Only root may change the state of services.".to_owned();
-            return Ok(Finished { code: ResultCode::PermissionDenied, owner: None, explanation });
+            return Ok(refused(ResultCode::PermissionDenied, explanation));
         }
         Ok(other) => return Err(unexpected(other)),
-        Err(error) => return Err(no_reply(&error)),
+        Err(error) => {
+            let Failed(text) = no_reply(&error);
+            return Err(Failed(format!("{text}\nIt may have been accepted; look with clustat before asking again.")));
+        }
     }
     match await_outcome(client, &id) {
         Ok(Reply::Outcome { outcome: Outcome { code, owner, text } }) => {
-            Ok(Finished { code, owner, explanation: text })
+            Ok(Answered { accepted: true, finished: Some(Finished { code, owner, explanation: text }) })
         }
         Ok(other) => Err(unexpected(other)),
         Err(error) => Err(Failed(format!(

@@ -3,7 +3,42 @@
 
 use shared::ids::ServiceName;
 
+use crate::cli::definition::{Completes, Definition, Live, Operands, flag, long, value};
 use crate::cli::getopt::{Getopt, Item};
+
+const SERVICE: Completes = Completes::Live(Live::Services);
+const MEMBER: Completes = Completes::Live(Live::Nodes);
+
+/// `clusvcadm` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "clusvcadm",
+    purpose: "start, stop and move the services of a cluster",
+    options: &[
+        value('e', "SERVICE", SERVICE, "enable SERVICE"),
+        value('d', "SERVICE", SERVICE, "disable SERVICE"),
+        value('s', "SERVICE", SERVICE, "stop SERVICE"),
+        value('R', "SERVICE", SERVICE, "restart SERVICE where it runs"),
+        value('r', "SERVICE", SERVICE, "relocate SERVICE"),
+        value('M', "SERVICE", SERVICE, "migrate SERVICE without stopping it"),
+        value('Z', "SERVICE", SERVICE, "freeze SERVICE"),
+        value('U', "SERVICE", SERVICE, "unfreeze SERVICE"),
+        value('c', "SERVICE", SERVICE, "convalesce SERVICE"),
+        value('m', "MEMBER", MEMBER, "the member to use"),
+        value('n', "MEMBER", MEMBER, "the member to use"),
+        flag('F', "with -e: where its failover domain wants it"),
+        flag('l', "lock services"),
+        flag('u', "unlock services"),
+        flag('S', "print whether services are locked"),
+        long("wait", "wait until it is done; so without options"),
+        long("no-wait", "return as soon as the request is accepted"),
+        value('o', "FORMAT", Completes::Words(&["text", "json"]), "print in this format"),
+        flag('q', "print nothing on standard output"),
+        flag('v', "print the version"),
+        flag('h', "print a short help"),
+        flag('?', "print a short help").hidden(),
+    ],
+    operands: Operands::Each(MEMBER),
+};
 
 /// What an action letter asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +91,20 @@ pub(super) struct Job {
     pub member: Option<String>,
     /// `-F`.
     pub by_domain: bool,
+    /// Not `--no-wait`.
+    pub wait: bool,
+    pub output: Output,
+}
+
+/// What goes to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Output {
+    #[default]
+    Text,
+    /// `-o json`.
+    Json,
     /// `-q`.
-    pub quiet: bool,
+    Nothing,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -65,7 +112,7 @@ pub(super) enum Parsed {
     Do(Job),
     Lock {
         action: LockAction,
-        quiet: bool,
+        output: Output,
     },
     Version,
     /// Usage, after this sentence if there is one.
@@ -75,15 +122,25 @@ pub(super) enum Parsed {
 }
 
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
-    let mut getopt = Getopt::new("lSue:M:d:r:n:c:m:FvR:s:Z:U:qh?", arguments);
-    let (mut wanted, mut member, mut by_domain, mut quiet) = (None, None, false, false);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
+    let (mut wanted, mut member, mut by_domain) = (None, None, false);
+    let (mut wait, mut output) = (true, Output::Text);
     for item in getopt.by_ref() {
         match item {
-            Item::Flag('l') => return Parsed::Lock { action: LockAction::Lock, quiet },
-            Item::Flag('u') => return Parsed::Lock { action: LockAction::Unlock, quiet },
-            Item::Flag('S') => return Parsed::Lock { action: LockAction::Query, quiet },
+            Item::Flag('l') => return Parsed::Lock { action: LockAction::Lock, output },
+            Item::Flag('u') => return Parsed::Lock { action: LockAction::Unlock, output },
+            Item::Flag('S') => return Parsed::Lock { action: LockAction::Query, output },
             Item::Flag('v') => return Parsed::Version,
-            Item::Flag('q') => quiet = true,
+            Item::Flag('q') => output = Output::Nothing,
+            Item::Long("wait", _) => wait = true,
+            Item::Long("no-wait", _) => wait = false,
+            Item::Value('o', name) => match name.as_str() {
+                "text" => output = Output::Text,
+                "json" => output = Output::Json,
+                _ => {
+                    return Parsed::Refused(format!("clusvcadm: there is no output format '{name}'; use text or json"));
+                }
+            },
             Item::Flag('F') => by_domain = true,
             Item::Value('m' | 'n', name) => member = Some(name),
             Item::Value(letter, name) => wanted = Action::of_letter(letter).map(|action| (action, name)),
@@ -109,7 +166,7 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
     if action == Action::Migrate && member.is_none() {
         return Parsed::Refused("Migration requires a target cluster member".into());
     }
-    Parsed::Do(Job { action, service: ServiceName::parse(&name), member, by_domain, quiet })
+    Parsed::Do(Job { action, service: ServiceName::parse(&name), member, by_domain, wait, output })
 }
 
 #[cfg(test)]
@@ -161,9 +218,9 @@ mod tests {
 
     #[test]
     fn locks_act_at_once_and_quiet_counts_only_before_them() {
-        assert_eq!(parsed(&["-l", "-q", "-e"]), Parsed::Lock { action: LockAction::Lock, quiet: false });
-        assert_eq!(parsed(&["-e", "web", "-qu"]), Parsed::Lock { action: LockAction::Unlock, quiet: true });
-        assert_eq!(parsed(&["-S"]), Parsed::Lock { action: LockAction::Query, quiet: false });
+        assert_eq!(parsed(&["-l", "-q", "-e"]), Parsed::Lock { action: LockAction::Lock, output: Output::Text });
+        assert_eq!(parsed(&["-e", "web", "-qu"]), Parsed::Lock { action: LockAction::Unlock, output: Output::Nothing });
+        assert_eq!(parsed(&["-S"]), Parsed::Lock { action: LockAction::Query, output: Output::Text });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use self::layout::{render_nodes, render_status, render_version};
+pub use self::options::DEFINITION;
 use self::options::{Parsed, parse};
 use super::console::{complain, print};
 use super::fence_domain::render_domain;

@@ -4,7 +4,41 @@
 use std::time::Duration;
 
 use super::layout::{Column, NodesView};
+use crate::cli::definition::{Completes, Definition, Live, Operands, flag, value};
 use crate::cli::getopt::{Getopt, Item};
+
+/// `cman_tool` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "cman_tool",
+    purpose: "the members, votes and configuration of a cluster",
+    options: &[
+        flag('a', "nodes: also their addresses"),
+        flag('f', "nodes: also when they were fenced last"),
+        value('F', "COLUMNS", Completes::Words(&["id", "name", "type", "addr"]), "nodes: only these columns"),
+        value('n', "NODE", Completes::Live(Live::Nodes), "the node"),
+        flag('r', "version: give cluster.conf to all members"),
+        flag('S', "version -r: accepted, without effect").hidden(),
+        value('D', "ARGUMENT", Completes::Nothing, "version -r: accepted, without effect").hidden(),
+        flag('q', "wait: until there is quorum"),
+        value('t', "SECONDS", Completes::Nothing, "wait: at most SECONDS"),
+        value('e', "VOTES", Completes::Nothing, "expected: that many votes"),
+        value('v', "VOTES", Completes::Nothing, "votes: that many votes"),
+        flag('d', "accepted, without effect").hidden(),
+        // Of join: told that cluster.conf says it.
+        value('c', "NAME", Completes::Nothing, "no meaning any more").hidden(),
+        flag('w', "no meaning any more").hidden(),
+        flag('x', "no meaning any more").hidden(),
+        flag('X', "no meaning any more").hidden(),
+        flag('A', "no meaning any more").hidden(),
+        flag('V', "print the version of this program"),
+        flag('h', "print a short help"),
+        flag('?', "print a short help").hidden(),
+    ],
+    operands: Operands::Words(
+        &["status", "nodes", "services", "version", "wait", "expected", "votes", "kill", "leave"],
+        Completes::Nothing,
+    ),
+};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
@@ -47,7 +81,7 @@ struct Given {
 }
 
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
-    let mut getopt = Getopt::new("afF:n:rSD:qt:e:v:c:wxdXAhV?", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let mut given = Given::default();
     for item in getopt.by_ref() {
         match item {

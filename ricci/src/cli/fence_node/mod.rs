@@ -18,7 +18,7 @@ use shared::status::FenceAttempt;
 
 pub use self::direct::run_agents;
 pub(super) use self::direct::run_here;
-pub use self::options::Job;
+pub use self::options::{DEFINITION, Job};
 use self::options::{Parsed, parse};
 pub use self::report::Report;
 use super::client::{AskError, Client, socket_path};
@@ -28,7 +28,7 @@ use super::likeness::{Closest, closest};
 use super::{VERSION, getopt, members};
 
 /// For questions that are answered at once.
-const QUICK: Duration = Duration::from_secs(10);
+const QUICK: Duration = Duration::from_secs(2);
 
 /// For the fencing itself: eight methods of eight devices that all hang are given up before this.
 const FENCING_LIMIT: Duration = Duration::from_secs(3 * 3600);

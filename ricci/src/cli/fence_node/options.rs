@@ -2,7 +2,24 @@
 
 use shared::socket::FenceOperation;
 
+use crate::cli::definition::{Completes, Definition, Live, Operands, flag, value};
 use crate::cli::getopt::{Getopt, Item};
+
+/// `fence_node` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "fence_node",
+    purpose: "fence or unfence a node now, or ask its fence devices",
+    options: &[
+        flag('U', "unfence the node"),
+        flag('S', "print whether the node is on or off"),
+        flag('v', "show each device; twice, also its arguments"),
+        value('e', "0|1", Completes::Words(&["0", "1"]), "whether the cluster is told"),
+        value('m', "NUMBER", Completes::Nothing, "with -S: only this method, counted from 1"),
+        flag('V', "print the version"),
+        flag('h', "print a short help"),
+    ],
+    operands: Operands::Each(Completes::Live(Live::Nodes)),
+};
 
 /// What is to be done to which node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +45,7 @@ pub(super) enum Parsed {
 }
 
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
-    let mut getopt = Getopt::new("USve:m:hV", arguments);
+    let mut getopt = Getopt::new(&DEFINITION, arguments);
     let mut job = Job { operation: FenceOperation::Fence, node: None, verbosity: 0, tell: true, method: None };
     for item in getopt.by_ref() {
         match item {

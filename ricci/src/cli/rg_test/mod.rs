@@ -16,6 +16,7 @@ pub use self::describe::{render_conf, render_rules};
 pub use self::noop::{NotFound, Operation, render_noop};
 use super::conf_file::{read, render_findings};
 use super::console::{complain, print};
+use super::definition::{Completes, Definition, Operands, flag, long};
 use super::{VERSION, getopt};
 
 const USAGE: &str = "\
@@ -29,6 +30,20 @@ usage: rg_test test FILE
        rg_test -v
            the version
 ";
+
+/// `rg_test` as its user types it.
+pub const DEFINITION: Definition = Definition {
+    program: "rg_test",
+    purpose: "what a cluster.conf means",
+    options: &[
+        flag('v', "print the version"),
+        flag('V', "print the version").hidden(),
+        flag('h', "print a short help").hidden(),
+        long("help", "print a short help").hidden(),
+        flag('?', "print a short help").hidden(),
+    ],
+    operands: Operands::Words(&["test", "noop", "rules"], Completes::File),
+};
 
 enum Parsed {
     Test(PathBuf),
