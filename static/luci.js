@@ -23,17 +23,6 @@
     return active && element.contains(active) && active.matches("input:not([type=hidden]), select, textarea");
   };
 
-  // The menu shows the state of the cluster, too.
-  const mark = ({ kind, word }) => {
-    const entry = document.querySelector('.side a[aria-current="true"]');
-    const dot = entry?.querySelector(".dot");
-    if (!dot || !kind) return;
-    dot.className = `dot ${kind}`;
-    dot.title = word;
-    const text = entry.querySelector(".hidden");
-    if (text) text.textContent = ` (${word})`;
-  };
-
   const replace = (id, html) => {
     const old = document.getElementById(id);
     if (!old) return;
@@ -50,7 +39,6 @@
     const fresh = template.content.querySelector("#" + CSS.escape(id));
     if (!fresh) return;
     old.replaceWith(fresh);
-    if (id === "panel-head") mark(fresh.dataset);
     for (const details of open) document.getElementById(details)?.setAttribute("open", "");
     for (const [field, value] of kept) {
       const element = document.getElementById(field);

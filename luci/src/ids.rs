@@ -30,3 +30,11 @@ row_id!(
     /// An account of luci.
     UserId(i64)
 );
+row_id!(
+    /// A token of the API.
+    TokenId(i64)
+);
+row_id!(
+    /// A browser session, as the pages name it; other than its secret token.
+    SessionId(i64)
+);

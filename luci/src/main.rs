@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use luci::app::auth::{check_password, check_user_name, hash_password};
+use luci::repo::users::Role;
 use luci::server;
 use luci::settings::{Cli, UserVerb, Verb};
 use tracing_subscriber::EnvFilter;
@@ -37,7 +38,7 @@ async fn user(state_dir: &Path, command: UserVerb) -> anyhow::Result<()> {
             }
             writeln!(out, "account {name} added")?;
         }
-        UserVerb::Password { name } => {
+        UserVerb::Reset { name } => {
             let hash = hash_password(read_password()?).await?;
             if !repo.set_password(&name, &hash).await? {
                 bail!("there is no account named {name}");
@@ -51,8 +52,14 @@ async fn user(state_dir: &Path, command: UserVerb) -> anyhow::Result<()> {
             writeln!(out, "account {name} removed")?;
         }
         UserVerb::List => {
+            let clusters = repo.clusters().await?;
             for user in repo.users().await? {
-                writeln!(out, "{}\t{}", user.name, user.role.name())?;
+                let grants = repo.grants_of(user.id).await?;
+                let single = clusters
+                    .iter()
+                    .filter_map(|cluster| Some(format!("\t{}:{}", cluster.name, grants.get(&cluster.id)?.name())));
+                let everywhere = user.everywhere.map_or("none", Role::name);
+                writeln!(out, "{}\t{everywhere}{}", user.name, single.collect::<String>())?;
             }
         }
     }

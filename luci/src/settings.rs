@@ -48,11 +48,13 @@ pub enum UserVerb {
     /// Add an account; the password is read from standard input.
     Add {
         name: String,
+        /// Its role on every cluster and on luci itself.
         #[arg(long, value_enum, default_value = "viewer")]
         role: RoleArg,
     },
     /// Set a new password, read from standard input, and end the account's sessions.
-    Password { name: String },
+    #[command(alias = "password")]
+    Reset { name: String },
     /// Remove an account and end its sessions.
     Remove { name: String },
     /// List the accounts.
@@ -61,17 +63,20 @@ pub enum UserVerb {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum RoleArg {
+    /// Only what it is given on single clusters, in the console.
+    None,
     Viewer,
     Operator,
     Administrator,
 }
 
-impl From<RoleArg> for Role {
+impl From<RoleArg> for Option<Role> {
     fn from(role: RoleArg) -> Self {
         match role {
-            RoleArg::Viewer => Self::Viewer,
-            RoleArg::Operator => Self::Operator,
-            RoleArg::Administrator => Self::Administrator,
+            RoleArg::None => None,
+            RoleArg::Viewer => Some(Role::Viewer),
+            RoleArg::Operator => Some(Role::Operator),
+            RoleArg::Administrator => Some(Role::Administrator),
         }
     }
 }

@@ -9,7 +9,8 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::{App, AppError, Who};
-use crate::repo::users::{Role, User};
+use crate::repo::sessions::Origin;
+use crate::repo::users::User;
 use crate::repo::{Repo, RepoError};
 use crate::tokens;
 
@@ -105,19 +106,24 @@ pub async fn setup_token(repo: &Repo) -> Result<Option<String>, RepoError> {
 
 impl App {
     /// Opens a session, or says why not; never which of name and password was wrong.
-    pub async fn login(&self, name: &str, password: String, address: &str) -> Result<NewSession, AppError> {
+    pub async fn login(&self, name: &str, password: String, from: Origin<'_>) -> Result<NewSession, AppError> {
+        let address = from.address;
         if !self.logins.allows(name, address) {
             return Err(AppError::TooMany("too many attempts; wait a minute and try again".into()));
         }
         let user = self.repo.user_by_name(name).await?;
         // A name that does not exist costs the same time as a wrong password.
         let hash = user.as_ref().map_or(NOBODY, |user| user.password_hash.as_str()).to_owned();
-        let right = password.len() <= PASSWORD_MAX && is_password(password, hash).await?;
+        let right = password.len() <= PASSWORD_MAX && is_password(password.clone(), hash).await?;
         let Some(user) = user.filter(|_| right) else {
             tracing::warn!(name, address, "login refused");
             return Err(AppError::field("password", "name or password is wrong"));
         };
-        self.open_session(user, address).await
+        if is_outdated(&user.password_hash) {
+            self.repo.rehash_password(user.id, &hash_password(password).await?).await?;
+            tracing::info!(name, "the password was hashed anew, as strongly as new ones");
+        }
+        self.open_session(user, from).await
     }
 
     /// Sets the first administrator's password by the one-time link, and logs in.
@@ -126,7 +132,7 @@ impl App {
         token: &str,
         name: &str,
         password: String,
-        address: &str,
+        from: Origin<'_>,
     ) -> Result<NewSession, AppError> {
         check_user_name(name)?;
         check_password(&password)?;
@@ -136,46 +142,27 @@ impl App {
         }
         let user = self.repo.user_by_name(name).await?;
         let user = user.ok_or_else(|| AppError::Internal("the new account is not there".into()))?;
-        let session = self.open_session(user, address).await?;
+        let session = self.open_session(user, from).await?;
         self.audit(&session.who, None, "set-up", name, "first administrator", "done").await?;
         Ok(session)
     }
 
-    async fn open_session(&self, user: User, address: &str) -> Result<NewSession, AppError> {
+    async fn open_session(&self, user: User, from: Origin<'_>) -> Result<NewSession, AppError> {
         let (token, csrf) = (tokens::random(), tokens::random());
         let session = tokens::hash(&token);
-        self.repo.open_session(&session, user.id, &csrf).await?;
-        tracing::info!(user = user.name, address, "logged in");
-        let who = Who { id: user.id, name: user.name, role: user.role, address: address.to_owned(), csrf, session };
+        self.repo.open_session(&session, user.id, &csrf, from).await?;
+        tracing::info!(user = user.name, address = from.address, "logged in");
+        let who = self.who_by_session(&session, None, from.address).await?;
+        let who = who.ok_or_else(|| AppError::Internal("the new session is not there".into()))?;
         Ok(NewSession { token, who })
     }
 
+    /// Ends the session that asks.
     pub async fn logout(&self, who: &Who) -> Result<(), AppError> {
-        Ok(self.repo.close_session(&who.session).await?)
-    }
-
-    /// Adds an account.
-    pub async fn add_user(&self, who: &Who, name: &str, password: String, role: Role) -> Result<(), AppError> {
-        who.require(Role::Administrator)?;
-        check_user_name(name)?;
-        check_password(&password)?;
-        let hash = hash_password(password).await?;
-        if !self.repo.add_user(name, &hash, role).await? {
-            return Err(AppError::field("name", format!("there is already an account named {name}")));
+        match who.session() {
+            Some(session) => Ok(self.repo.close_session(session).await?),
+            None => Ok(()),
         }
-        Ok(self.audit(who, None, "add-user", name, role.name(), "done").await?)
-    }
-
-    /// Removes an account; never the own one, so that one administrator stays.
-    pub async fn remove_user(&self, who: &Who, name: &str) -> Result<(), AppError> {
-        who.require(Role::Administrator)?;
-        if name.eq_ignore_ascii_case(&who.name) {
-            return Err(AppError::Conflict("you cannot remove the account that you are using".into()));
-        }
-        if !self.repo.remove_user(name).await? {
-            return Err(AppError::NoSuch { what: "account", name: name.to_owned() });
-        }
-        Ok(self.audit(who, None, "remove-user", name, "", "done").await?)
     }
 
     /// Sets one's own password.
@@ -195,7 +182,13 @@ impl App {
     }
 }
 
-/// Well-formed, and of no password at all.
+/// Whether a hash was made with other parameters than new ones are: by an older release, or in an older scheme.
+fn is_outdated(hash: &str) -> bool {
+    // `$argon2id$v=19$m=19456,t=2,p=1$…`: scheme, version, parameters.
+    !hash.split('$').take(4).eq(NOBODY.split('$').take(4))
+}
+
+/// Well-formed, and of no password at all; its parameters are those of new hashes.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -209,6 +202,8 @@ mod tests {
         assert!(!is_password("any".into(), NOBODY.into()).await.expect("checked"));
         let hash = hash_password("correct horse".into()).await.expect("hashed");
         assert!(hash.starts_with("$argon2id$"));
+        assert!(!is_outdated(&hash), "the parameters of NOBODY are not those of new hashes: {hash}");
+        assert!(is_outdated(&hash.replace("t=2", "t=1")));
         assert!(is_password("correct horse".into(), hash).await.expect("checked"));
     }
 }

@@ -1,6 +1,8 @@
-//! What a person can do with luci: every operation checks the role, writes the audit trail, and leaves a row before it
-//! acts. Called by `http`; calls `repo`, `ricci_client`, `tasks`, `watcher`. Knows no HTML and no request.
+//! What a person can do with luci: every operation writes the audit trail and leaves a row before it acts. Roles were
+//! checked at the door (`http::door`), before anything here is called. Called by `http`; calls `repo`, `ricci_client`, `tasks`, `watcher`. Knows no HTML and no request.
 
+pub mod access;
+pub mod accounts;
 pub mod auth;
 pub mod clusters;
 pub mod conf;
@@ -9,9 +11,10 @@ pub mod requests;
 
 use std::sync::Arc;
 
+pub use access::Who;
 use shared::conf::finding::{Finding, Severity};
 
-use crate::ids::{ClusterId, UserId};
+use crate::ids::ClusterId;
 use crate::repo::audit::NewAudit;
 use crate::repo::clusters::Cluster;
 use crate::repo::users::Role;
@@ -74,9 +77,10 @@ impl App {
         detail: &str,
         result: &str,
     ) -> Result<(), RepoError> {
-        tracing::info!(user = who.name, cluster, action, object, detail, result, "audit");
+        let user = who.audit_name();
+        tracing::info!(user, cluster, action, object, detail, result, "audit");
         self.repo
-            .add_audit(NewAudit { user: &who.name, address: &who.address, cluster, action, object, detail, result })
+            .add_audit(NewAudit { user: &user, address: &who.address, cluster, action, object, detail, result })
             .await
     }
 
@@ -90,35 +94,6 @@ impl App {
 
     pub(crate) fn touch(&self, cluster: ClusterId) {
         self.watchers.touch(Some(cluster));
-    }
-}
-
-/// The person (or token) that acts.
-#[derive(Debug, Clone)]
-pub struct Who {
-    pub id: UserId,
-    pub name: String,
-    pub role: Role,
-    /// Where the request came from.
-    pub address: String,
-    /// Of the session, for forms.
-    pub csrf: String,
-    pub session: String,
-}
-
-impl Who {
-    /// Refuses unless the role suffices.
-    pub fn require(&self, needs: Role) -> Result<(), AppError> {
-        if self.role >= needs { Ok(()) } else { Err(AppError::NotAllowed { needs }) }
-    }
-
-    pub fn may(&self, needs: Role) -> bool {
-        self.role >= needs
-    }
-
-    /// As the cluster's log names the one who asked.
-    pub fn origin(&self) -> String {
-        format!("{} via luci", self.name)
     }
 }
 

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
+use super::api::{ApiError, problem};
 use crate::app::{AppError, errors_of};
 use crate::repo::RepoError;
 use crate::ricci_client::RicciError;
@@ -18,8 +19,8 @@ pub enum PageError {
     LoggedOut { next: String },
     #[error("wrong form token")]
     WrongToken,
-    #[error("unreadable form")]
-    Unreadable,
+    #[error("unreadable: {0}")]
+    Unreadable(String),
     #[error("no such page")]
     NoSuchPage,
     #[error(transparent)]
@@ -34,9 +35,17 @@ impl From<RepoError> for PageError {
     }
 }
 
-pub(super) async fn not_found(uri: Uri) -> PageError {
+pub(super) async fn not_found(uri: Uri) -> Response {
     tracing::debug!(%uri, "no such page");
-    PageError::NoSuchPage
+    if is_api(&uri) {
+        ApiError::from(PageError::NoSuchPage).into_response()
+    } else {
+        PageError::NoSuchPage.into_response()
+    }
+}
+
+fn is_api(uri: &Uri) -> bool {
+    uri.path().starts_with("/api/")
 }
 
 /// Status and texts of an error.
@@ -138,7 +147,7 @@ impl IntoResponse for PageError {
                 "The form was not made by this session of luci, so nothing was done.",
                 "Open the page again and repeat what you did.",
             ),
-            Self::Unreadable => {
+            Self::Unreadable(_) => {
                 told(StatusCode::BAD_REQUEST, "This form cannot be read", "Nothing was done.", "Open the page again.")
             }
             Self::NoSuchPage => told(
@@ -157,15 +166,18 @@ impl IntoResponse for PageError {
 }
 
 /// Turns what the layers below refuse in their own words (wrong method, too large, foreign origin, unreadable address) into
-/// pages like all others. The API has its own form of errors.
+/// pages like all others, and on the API into problems like all others.
 pub(super) async fn as_page(request: Request, next: Next) -> Response {
-    let api = request.uri().path().starts_with("/api/");
+    let api = is_api(request.uri());
     let response = next.run(request).await;
     let status = response.status();
-    let is_page =
+    let is_told =
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain"));
-    if api || is_page || !(status.is_client_error() || status.is_server_error()) {
+    if is_told || !(status.is_client_error() || status.is_server_error()) {
         return response;
+    }
+    if api {
+        return problem::of_status(status);
     }
     let (title, text) = match status {
         StatusCode::FORBIDDEN => {

@@ -22,7 +22,7 @@ impl Fields {
     pub(super) async fn read(request: Request) -> Result<Self, PageError> {
         match Form::<Vec<(String, String)>>::from_request(request, &()).await {
             Ok(Form(fields)) => Ok(Self(fields)),
-            Err(_) => Err(PageError::Unreadable),
+            Err(rejection) => Err(PageError::Unreadable(rejection.to_string())),
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::PageError;
 use super::overview::{events_panel, requests_panel};
-use super::pages::{known_conf, snapshot};
+use super::pages::{known_conf, side_panel, snapshot};
 use super::{manage, nodes, services};
 use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
@@ -56,22 +56,39 @@ pub(super) async fn cluster_stream(
     let cluster = app.cluster(&name).await?;
     let changes = app.watchers.subscribe(cluster.id);
     let changes = changes.ok_or_else(|| AppError::NoSuch { what: "cluster", name })?;
+    let menu = Menu { tab: String::new(), here: Some(cluster.name.clone()) };
     let drawing = app.clone();
-    Ok(stream(app, who, changes, move |who| {
+    Ok(stream(app, who, menu, changes, move |who| {
         let (app, cluster, wanted) = (drawing.clone(), cluster.clone(), wanted.clone());
         async move { cluster_parts(&app, &who, &cluster, &wanted).await }
     }))
 }
 
+/// Which entry of the menu is the reader's.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Menu {
+    #[serde(default)]
+    tab: String,
+    #[serde(skip)]
+    here: Option<String>,
+}
+
 pub(super) async fn home_stream(
     State(app): State<App>,
     who: Who,
+    Query(menu): Query<Menu>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = app.watchers.subscribe_any();
     let drawing = app.clone();
-    stream(app, who, changes, move |who| {
+    let lists = menu.tab == "clusters";
+    stream(app, who, menu, changes, move |who| {
         let app = drawing.clone();
-        async move { Ok(vec![("panel-clusters".to_owned(), manage::clusters_panel(&app, &who).await?.render()?)]) }
+        async move {
+            if !lists {
+                return Ok(Vec::new());
+            }
+            Ok(vec![("panel-clusters".to_owned(), manage::clusters_panel(&app, &who).await?.render()?)])
+        }
     })
 }
 
@@ -82,7 +99,8 @@ pub(super) async fn task_stream(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = app.watchers.subscribe_any();
     let drawing = app.clone();
-    stream(app, who, changes, move |who| {
+    let menu = Menu { tab: "tasks".into(), here: None };
+    stream(app, who, menu, changes, move |who| {
         let (app, id) = (drawing.clone(), id.clone());
         async move { Ok(vec![("panel-task".to_owned(), manage::task_panel(&app, &who, &id).await?.render()?)]) }
     })
@@ -132,24 +150,35 @@ fn filter(wanted: &Wanted) -> EventFilter {
 fn stream<T, F, W>(
     app: App,
     who: Who,
+    menu: Menu,
     mut changes: tokio::sync::watch::Receiver<T>,
     draw: F,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>>
 where
     T: Send + Sync + 'static,
-    F: Fn(Who) -> W + Send + 'static,
+    F: Fn(Who) -> W + Send + Sync + 'static,
     W: Future<Output = Result<Parts, PageError>> + Send,
 {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Event, Infallible>>(8);
     let background = app.background.clone();
     background.spawn("live", async move {
         let mut told: BTreeMap<String, String> = BTreeMap::new();
+        let mut any = app.watchers.subscribe_any();
+        let mut due = true;
         loop {
+            // The menu follows all clusters; the rest of the page is drawn only when what it shows has changed.
+            let whole = due || changes.has_changed().unwrap_or(true);
             changes.mark_unchanged();
+            any.mark_unchanged();
             // A session that was ended, or whose role changed, must not go on seeing.
-            let Ok(Some(session)) = app.repo.session(&who.session).await else { return };
-            let who = Who { role: session.role, ..who.clone() };
-            let parts = match draw(who).await {
+            let Ok(Some(who)) = app.still(&who).await else { return };
+            let drawn = async {
+                let mut parts = if whole { draw(who.clone()).await? } else { Vec::new() };
+                let side = side_panel(&app, &who, &menu.tab, menu.here.as_deref()).await?;
+                parts.push(("panel-side".to_owned(), side.render()?));
+                Ok::<Parts, PageError>(parts)
+            };
+            let parts = match drawn.await {
                 Ok(parts) => parts,
                 Err(error) => {
                     tracing::warn!(error = shared::chain(&error), "a live update cannot be drawn");
@@ -166,9 +195,15 @@ where
                 }
                 told.insert(id, html);
             }
+            due = false;
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(AT_LEAST) => {}
+                changed = changes.changed() => {
+                    if changed.is_err() { return }
+                    // `changed` marks it as seen.
+                    due = true;
+                }
+                changed = any.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(AT_LEAST) => due = true,
                 () = sender.closed() => return,
             }
             tokio::time::sleep(SETTLE).await;

@@ -10,6 +10,7 @@ use super::pages::{draw, draw_refused, form_errors};
 use super::session::{Entry, EntryPosted, Posted, SESSION_COOKIE, cookie, gone};
 use crate::app::auth::NewSession;
 use crate::app::{App, AppError};
+use crate::repo::sessions::Origin;
 use crate::tokens;
 use crate::views::manage::{LoginPage, SetupPage};
 
@@ -41,10 +42,11 @@ pub(super) async fn login_form(
 }
 
 pub(super) async fn login(State(app): State<App>, posted: EntryPosted) -> Result<Response, PageError> {
-    let EntryPosted { fields, address, token } = posted;
+    let EntryPosted { fields, address, browser, token } = posted;
+    let from = Origin { address: &address, browser: &browser };
     let name = fields.text("name").to_owned();
     let next = local(fields.text("next")).to_owned();
-    match app.login(&name, fields.raw("password").to_owned(), &address).await {
+    match app.login(&name, fields.raw("password").to_owned(), from).await {
         Ok(session) => Ok(enter(session, &next)),
         Err(AppError::Invalid { fields }) => {
             let error = fields.into_iter().next().map(|field| field.text);
@@ -85,7 +87,8 @@ pub(super) async fn setup_form(
 }
 
 pub(super) async fn setup(State(app): State<App>, posted: EntryPosted) -> Result<Response, PageError> {
-    let EntryPosted { fields, address, token: csrf } = posted;
+    let EntryPosted { fields, address, browser, token: csrf } = posted;
+    let from = Origin { address: &address, browser: &browser };
     let token = fields.text("token").to_owned();
     let name = fields.text("name").to_owned();
     let password = fields.raw("password").to_owned();
@@ -95,7 +98,7 @@ pub(super) async fn setup(State(app): State<App>, posted: EntryPosted) -> Result
     if password != fields.raw("again") {
         return refused("the two passwords differ".into());
     }
-    match app.set_up(&token, &name, password, &address).await {
+    match app.set_up(&token, &name, password, from).await {
         Ok(session) => Ok(enter(session, "/")),
         Err(error @ AppError::Invalid { .. }) => {
             let errors = form_errors(error)?;

@@ -24,21 +24,22 @@ pub(super) async fn home() -> Redirect {
 
 pub(super) async fn clusters(State(app): State<App>, who: Who) -> Page {
     let panel = clusters_panel(&app, &who).await?;
-    let mut shell = shell(&app, who, "Manage Clusters", "clusters").await?;
-    shell.live = Some("/events-stream".into());
+    let shell = shell(&app, who, "Manage Clusters", "clusters").await?;
     draw(&ClustersPage { shell, clusters: panel })
 }
 
 /// The list of clusters with what is known of each.
 pub(super) async fn clusters_panel(app: &App, who: &Who) -> Result<ClustersPanel, AppError> {
-    let tasks = app.repo.open_tasks().await?;
+    let mut tasks = app.repo.open_tasks().await?;
+    tasks.retain(|task| who.access.on_task(task).is_some());
     let mut lines = Vec::new();
     let clusters = app.repo.clusters().await?;
     for cluster in &clusters {
+        let Some(role) = who.access.on(cluster.id) else { continue };
         let task = tasks.iter().find(|task| task.cluster_id == Some(cluster.id)).map(|task| task.id.clone());
         let snapshot = app.watchers.snapshot(cluster.id);
         let nodes = app.repo.nodes_of(cluster.id).await?.len();
-        lines.push(ClusterLine::new(cluster, snapshot.as_ref(), nodes, task));
+        lines.push(ClusterLine::new(cluster, snapshot.as_ref(), nodes, task, role));
     }
     let name_of = |task: &Task| clusters.iter().find(|c| Some(c.id) == task.cluster_id).map(|c| c.name.as_str());
     let tasks = tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect();
@@ -46,7 +47,6 @@ pub(super) async fn clusters_panel(app: &App, who: &Who) -> Result<ClustersPanel
 }
 
 pub(super) async fn create_form(State(app): State<App>, who: Who) -> Page {
-    who.require(Role::Administrator)?;
     let shell = shell(&app, who, "Create New Cluster", "clusters").await?;
     let rows = vec![NodeRowForm::empty(); EMPTY_ROWS];
     draw(&CreatePage { shell, name: String::new(), same_secret: false, rows, errors: FormErrors::default() })
@@ -92,7 +92,6 @@ pub(super) async fn create(State(app): State<App>, Posted { who, fields }: Poste
 }
 
 pub(super) async fn add_form(State(app): State<App>, who: Who) -> Page {
-    who.require(Role::Administrator)?;
     let shell = shell(&app, who, "Add Existing Cluster", "clusters").await?;
     draw(&AddPage { shell, row: NodeRowForm::empty(), errors: FormErrors::default() })
 }
@@ -134,7 +133,6 @@ async fn remove_page(app: &App, who: Who, name: &str, error: Option<String>) -> 
 }
 
 pub(super) async fn remove_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    who.require(Role::Administrator)?;
     draw(&remove_page(&app, who, &cluster, None).await?)
 }
 
@@ -168,19 +166,20 @@ pub(super) async fn task_panel(app: &App, who: &Who, id: &str) -> Result<TaskPan
         Some(cluster) => app.repo.cluster(cluster).await?.map(|cluster| cluster.name),
         None => None,
     };
-    Ok(TaskPanel::new(&task, &steps, &nodes, cluster.as_deref(), &who.csrf, who.may(Role::Administrator)))
+    Ok(TaskPanel::new(&task, &steps, &nodes, cluster.as_deref(), who.csrf(), who.may(Role::Administrator)))
 }
 
 pub(super) async fn task(State(app): State<App>, who: Who, Path(id): Path<String>) -> Page {
     let panel = task_panel(&app, &who, &id).await?;
-    let mut shell = shell(&app, who, &panel.title, "clusters").await?;
+    let mut shell = shell(&app, who, &panel.title, "tasks").await?;
     shell.live = Some(format!("/tasks/{id}/events-stream"));
     draw(&TaskPage { shell, task: panel })
 }
 
 pub(super) async fn task_list(State(app): State<App>, who: Who) -> Page {
     let clusters = app.repo.clusters().await?;
-    let tasks = app.repo.recent_tasks(100).await?;
+    let mut tasks = app.repo.recent_tasks(who.preferences.lines).await?;
+    tasks.retain(|task| who.access.on_task(task).is_some());
     let name_of = |task: &Task| clusters.iter().find(|c| Some(c.id) == task.cluster_id).map(|c| c.name.as_str());
     let tasks = tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect();
     let shell = shell(&app, who, "Tasks", "tasks").await?;

@@ -1,9 +1,12 @@
 //! The web side: routes, sessions, forms, error pages. Handlers are thin: parse, one call of `app`, a view or a redirect.
-//! No GET changes anything; every POST carries the session's form token.
+//! No GET changes anything; every form carries the session's token. All routes stand in one table with the role they need
+//! (`routes`); `door` lets in by it.
 
+mod account;
 mod api;
 mod assets;
 mod configure;
+mod door;
 mod error;
 mod events;
 mod fences;
@@ -25,13 +28,16 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware;
-use axum::routing::{get, post};
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
+use crate::repo::users::Role;
 
+use door::{get, post};
+
+pub use door::{Route, Rule};
 pub use error::PageError;
 pub use session::{Posted, SESSION_COOKIE};
 
@@ -42,15 +48,18 @@ const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                    font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// All routes.
+/// Every route with its rule. The only list: the router, the tests of roles and the API's document are made from it.
+pub fn routes() -> Vec<Route> {
+    let mut routes = entrance();
+    routes.extend(cluster_pages());
+    routes.extend(configuration_pages());
+    routes.extend(api::routes());
+    routes
+}
+
+/// The server's router.
 pub fn router(app: App) -> Router {
-    let pages = Router::new()
-        .merge(entrance())
-        .merge(cluster_pages())
-        .merge(configuration_pages())
-        .merge(api::routes())
-        .fallback(error::not_found)
-        .with_state(app);
+    let pages = door::behind_the_door(&app, routes()).fallback(error::not_found).with_state(app);
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
@@ -71,79 +80,137 @@ pub fn router(app: App) -> Router {
 /// How long open pages may take to end when luci stops.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-fn entrance() -> Router<App> {
-    Router::new()
-        .route("/static/{*path}", get(assets::asset))
-        .route("/favicon.ico", get(assets::favicon))
-        .route("/login", get(login::login_form).post(login::login))
-        .route("/logout", post(login::logout))
-        .route("/setup", get(login::setup_form).post(login::setup))
-        .route("/", get(manage::home))
-        .route("/clusters", get(manage::clusters))
-        .route("/create-cluster", get(manage::create_form).post(manage::create))
-        .route("/add-cluster", get(manage::add_form).post(manage::add))
-        .route("/events-stream", get(live::home_stream))
-        .route("/tasks", get(manage::task_list))
-        .route("/tasks/{task}", get(manage::task))
-        .route("/tasks/{task}/confirm", post(manage::confirm_task))
-        .route("/tasks/{task}/retry", post(manage::retry_task))
-        .route("/tasks/{task}/give-up", post(manage::give_up_task))
-        .route("/tasks/{task}/events-stream", get(live::task_stream))
-        .route("/audit", get(events::audit))
-        .route("/users", get(users::users).post(users::add_user))
-        .route("/users/{name}/remove", post(users::remove_user))
-        .route("/account", get(users::account).post(users::change_password))
+const VIEWER: Role = Role::Viewer;
+const OPERATOR: Role = Role::Operator;
+const ADMINISTRATOR: Role = Role::Administrator;
+
+fn entrance() -> Vec<Route> {
+    vec![
+        get("/static/{*path}", Rule::Open, assets::asset),
+        get("/favicon.ico", Rule::Open, assets::favicon),
+        get("/login", Rule::Open, login::login_form),
+        post("/login", Rule::Open, login::login),
+        post("/logout", Rule::Account, login::logout),
+        get("/setup", Rule::Open, login::setup_form),
+        post("/setup", Rule::Open, login::setup),
+        get("/", Rule::Account, manage::home),
+        get("/clusters", Rule::Account, manage::clusters),
+        get("/create-cluster", Rule::Luci(ADMINISTRATOR), manage::create_form),
+        post("/create-cluster", Rule::Luci(ADMINISTRATOR), manage::create),
+        get("/add-cluster", Rule::Luci(ADMINISTRATOR), manage::add_form),
+        post("/add-cluster", Rule::Luci(ADMINISTRATOR), manage::add),
+        get("/events-stream", Rule::Account, live::home_stream),
+        get("/tasks", Rule::Account, manage::task_list),
+        get("/tasks/{task}", Rule::Task(VIEWER), manage::task),
+        post("/tasks/{task}/confirm", Rule::Task(ADMINISTRATOR), manage::confirm_task),
+        post("/tasks/{task}/retry", Rule::Task(ADMINISTRATOR), manage::retry_task),
+        post("/tasks/{task}/give-up", Rule::Task(ADMINISTRATOR), manage::give_up_task),
+        get("/tasks/{task}/events-stream", Rule::Task(VIEWER), live::task_stream),
+        get("/audit", Rule::Account, events::audit),
+        get("/users", Rule::Luci(ADMINISTRATOR), users::users),
+        post("/users", Rule::Luci(ADMINISTRATOR), users::add_user),
+        get("/users/{name}", Rule::Luci(ADMINISTRATOR), users::user),
+        post("/users/{name}/roles", Rule::Luci(ADMINISTRATOR), users::set_roles),
+        post("/users/{name}/password", Rule::Luci(ADMINISTRATOR), users::reset_password),
+        post("/users/{name}/sessions/{session}/end", Rule::Luci(ADMINISTRATOR), users::end_session),
+        post("/users/{name}/tokens/{token}/revoke", Rule::Luci(ADMINISTRATOR), users::revoke_token),
+        post("/users/{name}/remove", Rule::Luci(ADMINISTRATOR), users::remove_user),
+        get("/account", Rule::Account, account::account),
+        post("/account/password", Rule::Account, account::change_password),
+        post("/account/preferences", Rule::Account, account::set_preferences),
+        post("/account/sessions/{session}/end", Rule::Account, account::end_session),
+        post("/account/tokens", Rule::Account, account::add_token),
+        post("/account/tokens/{token}/revoke", Rule::Account, account::revoke_token),
+    ]
 }
 
-fn cluster_pages() -> Router<App> {
-    Router::new()
-        .route("/clusters/{cluster}", get(overview::overview))
-        .route("/clusters/{cluster}/events-stream", get(live::cluster_stream))
-        .route("/clusters/{cluster}/remove", get(manage::remove_form).post(manage::remove))
-        .route("/clusters/{cluster}/lock", post(services::lock))
-        .route("/clusters/{cluster}/events", get(events::events))
-        .route("/clusters/{cluster}/nodes", get(nodes::nodes))
-        .route("/clusters/{cluster}/add-node", get(nodes::add_form).post(nodes::add))
-        .route("/clusters/{cluster}/nodes/{node}", get(nodes::node))
-        .route("/clusters/{cluster}/nodes/{node}/properties", post(nodes::properties))
-        .route("/clusters/{cluster}/nodes/{node}/pair", get(nodes::pair_form).post(nodes::pair))
-        .route("/clusters/{cluster}/nodes/{node}/fence-methods", post(nodes::edit_methods))
-        .route("/clusters/{cluster}/nodes/{node}/{order}", get(nodes::order_form).post(nodes::order))
-        .route("/clusters/{cluster}/services", get(services::services))
-        .route("/clusters/{cluster}/add-service", get(services::create_form).post(services::create))
-        .route("/clusters/{cluster}/services/{service}", get(services::service))
-        .route("/clusters/{cluster}/services/{service}/request", post(services::request))
-        .route("/clusters/{cluster}/services/{service}/edit", post(services::edit))
-        .route("/clusters/{cluster}/services/{service}/delete", get(services::delete_form).post(services::delete))
-        .route(
+fn cluster_pages() -> Vec<Route> {
+    vec![
+        get("/clusters/{cluster}", Rule::Cluster(VIEWER), overview::overview),
+        get("/clusters/{cluster}/events-stream", Rule::Cluster(VIEWER), live::cluster_stream),
+        get("/clusters/{cluster}/remove", Rule::Cluster(ADMINISTRATOR), manage::remove_form),
+        post("/clusters/{cluster}/remove", Rule::Cluster(ADMINISTRATOR), manage::remove),
+        post("/clusters/{cluster}/lock", Rule::Cluster(OPERATOR), services::lock),
+        get("/clusters/{cluster}/events", Rule::Cluster(VIEWER), events::events),
+        get("/clusters/{cluster}/nodes", Rule::Cluster(VIEWER), nodes::nodes),
+        get("/clusters/{cluster}/add-node", Rule::Cluster(ADMINISTRATOR), nodes::add_form),
+        post("/clusters/{cluster}/add-node", Rule::Cluster(ADMINISTRATOR), nodes::add),
+        get("/clusters/{cluster}/nodes/{node}", Rule::Cluster(VIEWER), nodes::node),
+        post("/clusters/{cluster}/nodes/{node}/properties", Rule::Cluster(ADMINISTRATOR), nodes::properties),
+        get("/clusters/{cluster}/nodes/{node}/pair", Rule::Cluster(ADMINISTRATOR), nodes::pair_form),
+        post("/clusters/{cluster}/nodes/{node}/pair", Rule::Cluster(ADMINISTRATOR), nodes::pair),
+        post("/clusters/{cluster}/nodes/{node}/fence-methods", Rule::Cluster(ADMINISTRATOR), nodes::edit_methods),
+        get("/clusters/{cluster}/nodes/{node}/delete", Rule::Cluster(ADMINISTRATOR), nodes::delete_form),
+        post("/clusters/{cluster}/nodes/{node}/delete", Rule::Cluster(ADMINISTRATOR), nodes::delete),
+        get("/clusters/{cluster}/nodes/{node}/{order}", Rule::Cluster(OPERATOR), nodes::order_form),
+        post("/clusters/{cluster}/nodes/{node}/{order}", Rule::Cluster(OPERATOR), nodes::order),
+        get("/clusters/{cluster}/services", Rule::Cluster(VIEWER), services::services),
+        get("/clusters/{cluster}/add-service", Rule::Cluster(ADMINISTRATOR), services::create_form),
+        post("/clusters/{cluster}/add-service", Rule::Cluster(ADMINISTRATOR), services::create),
+        get("/clusters/{cluster}/services/{service}", Rule::Cluster(VIEWER), services::service),
+        post("/clusters/{cluster}/services/{service}/request", Rule::Cluster(OPERATOR), services::request),
+        post("/clusters/{cluster}/services/{service}/edit", Rule::Cluster(ADMINISTRATOR), services::edit),
+        get("/clusters/{cluster}/services/{service}/delete", Rule::Cluster(ADMINISTRATOR), services::delete_form),
+        post("/clusters/{cluster}/services/{service}/delete", Rule::Cluster(ADMINISTRATOR), services::delete),
+        get(
             "/clusters/{cluster}/services/{service}/add-resource",
-            get(services::add_resource_form).post(services::add_resource),
-        )
-        .route(
+            Rule::Cluster(ADMINISTRATOR),
+            services::add_resource_form,
+        ),
+        post(
+            "/clusters/{cluster}/services/{service}/add-resource",
+            Rule::Cluster(ADMINISTRATOR),
+            services::add_resource,
+        ),
+        get("/clusters/{cluster}/services/{service}/resources/{place}", Rule::Cluster(VIEWER), services::resource_form),
+        post(
             "/clusters/{cluster}/services/{service}/resources/{place}",
-            get(services::resource_form).post(services::edit_resource),
-        )
-        .route("/clusters/{cluster}/services/{service}/resources/{place}/move", post(services::move_resource))
-        .route("/clusters/{cluster}/services/{service}/resources/{place}/remove", post(services::remove_resource))
+            Rule::Cluster(ADMINISTRATOR),
+            services::edit_resource,
+        ),
+        post(
+            "/clusters/{cluster}/services/{service}/resources/{place}/move",
+            Rule::Cluster(ADMINISTRATOR),
+            services::move_resource,
+        ),
+        post(
+            "/clusters/{cluster}/services/{service}/resources/{place}/remove",
+            Rule::Cluster(ADMINISTRATOR),
+            services::remove_resource,
+        ),
+    ]
 }
 
-fn configuration_pages() -> Router<App> {
-    Router::new()
-        .route("/clusters/{cluster}/fence-devices", get(fences::list))
-        .route("/clusters/{cluster}/add-fence-device", get(fences::create_form).post(fences::create))
-        .route("/clusters/{cluster}/fence-devices/{name}", get(fences::show_device).post(fences::edit))
-        .route("/clusters/{cluster}/fence-devices/{name}/delete", post(fences::delete))
-        .route("/clusters/{cluster}/failover-domains", get(fences::domains))
-        .route("/clusters/{cluster}/add-failover-domain", get(fences::new_domain_form).post(fences::create_domain))
-        .route("/clusters/{cluster}/failover-domains/{name}", get(fences::domain).post(fences::edit_domain))
-        .route("/clusters/{cluster}/failover-domains/{name}/delete", post(fences::delete_domain))
-        .route("/clusters/{cluster}/resources", get(resources::list))
-        .route("/clusters/{cluster}/add-resource", get(resources::create_form).post(resources::create))
-        .route("/clusters/{cluster}/resources/{kind}/{name}", get(resources::resource).post(resources::edit))
-        .route("/clusters/{cluster}/resources/{kind}/{name}/delete", post(resources::delete))
-        .route("/clusters/{cluster}/configure", get(configure::configure).post(configure::properties))
-        .route("/clusters/{cluster}/configure/versions/{version}", get(configure::version))
-        .route("/clusters/{cluster}/configure/versions/{version}/bring-back", post(configure::bring_back))
-        .route("/clusters/{cluster}/configure/compare", get(configure::compare))
-        .route("/clusters/{cluster}/configure/text", get(configure::text_form).post(configure::text))
+fn configuration_pages() -> Vec<Route> {
+    vec![
+        get("/clusters/{cluster}/fence-devices", Rule::Cluster(VIEWER), fences::list),
+        get("/clusters/{cluster}/add-fence-device", Rule::Cluster(ADMINISTRATOR), fences::create_form),
+        post("/clusters/{cluster}/add-fence-device", Rule::Cluster(ADMINISTRATOR), fences::create),
+        get("/clusters/{cluster}/fence-devices/{name}", Rule::Cluster(VIEWER), fences::show_device),
+        post("/clusters/{cluster}/fence-devices/{name}", Rule::Cluster(ADMINISTRATOR), fences::edit),
+        post("/clusters/{cluster}/fence-devices/{name}/delete", Rule::Cluster(ADMINISTRATOR), fences::delete),
+        get("/clusters/{cluster}/failover-domains", Rule::Cluster(VIEWER), fences::domains),
+        get("/clusters/{cluster}/add-failover-domain", Rule::Cluster(ADMINISTRATOR), fences::new_domain_form),
+        post("/clusters/{cluster}/add-failover-domain", Rule::Cluster(ADMINISTRATOR), fences::create_domain),
+        get("/clusters/{cluster}/failover-domains/{name}", Rule::Cluster(VIEWER), fences::domain),
+        post("/clusters/{cluster}/failover-domains/{name}", Rule::Cluster(ADMINISTRATOR), fences::edit_domain),
+        post("/clusters/{cluster}/failover-domains/{name}/delete", Rule::Cluster(ADMINISTRATOR), fences::delete_domain),
+        get("/clusters/{cluster}/resources", Rule::Cluster(VIEWER), resources::list),
+        get("/clusters/{cluster}/add-resource", Rule::Cluster(ADMINISTRATOR), resources::create_form),
+        post("/clusters/{cluster}/add-resource", Rule::Cluster(ADMINISTRATOR), resources::create),
+        get("/clusters/{cluster}/resources/{kind}/{name}", Rule::Cluster(VIEWER), resources::resource),
+        post("/clusters/{cluster}/resources/{kind}/{name}", Rule::Cluster(ADMINISTRATOR), resources::edit),
+        post("/clusters/{cluster}/resources/{kind}/{name}/delete", Rule::Cluster(ADMINISTRATOR), resources::delete),
+        get("/clusters/{cluster}/configure", Rule::Cluster(VIEWER), configure::configure),
+        post("/clusters/{cluster}/configure", Rule::Cluster(ADMINISTRATOR), configure::properties),
+        get("/clusters/{cluster}/configure/versions/{version}", Rule::Cluster(VIEWER), configure::version),
+        post(
+            "/clusters/{cluster}/configure/versions/{version}/bring-back",
+            Rule::Cluster(ADMINISTRATOR),
+            configure::bring_back,
+        ),
+        get("/clusters/{cluster}/configure/compare", Rule::Cluster(VIEWER), configure::compare),
+        get("/clusters/{cluster}/configure/text", Rule::Cluster(ADMINISTRATOR), configure::text_form),
+        post("/clusters/{cluster}/configure/text", Rule::Cluster(ADMINISTRATOR), configure::text),
+    ]
 }

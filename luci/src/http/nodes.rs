@@ -18,7 +18,6 @@ use crate::app::nodes::NodeOrder;
 use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
-use crate::repo::users::Role;
 use crate::views::cluster::HeadPanel;
 use crate::views::events::EventsPanel;
 use crate::views::manage::{ConfirmPage, FormErrors, NodeRowForm};
@@ -178,7 +177,6 @@ pub(super) async fn order_form(
     who: Who,
     Path((cluster, node, order)): Path<(String, String, String)>,
 ) -> Page {
-    who.require(if order == "delete" { Role::Administrator } else { Role::Operator })?;
     let cluster = app.cluster(&cluster).await?;
     draw(&order_page(&app, who, &cluster, &node, &order, None).await?)
 }
@@ -193,7 +191,7 @@ pub(super) async fn order(
     if order != "join" && !fields.checked("confirmed") {
         return Ok(Redirect::to(&format!("{back}/{order}")).into_response());
     }
-    if matches!(order.as_str(), "acknowledge-fence" | "delete") && fields.text("type-name") != node {
+    if order == "acknowledge-fence" && fields.text("type-name") != node {
         let error = Some(format!("type the name {node} to confirm"));
         return draw_refused(&order_page(&app, who, &cluster, &node, &order, error).await?);
     }
@@ -201,10 +199,6 @@ pub(super) async fn order(
     let command = match order.as_str() {
         "fence" => Command::Fence { node: name },
         "acknowledge-fence" => Command::AcknowledgeFence { node: name },
-        "delete" => {
-            let task = app.delete_node(&who, &cluster, &node).await?;
-            return Ok(Redirect::to(&format!("/tasks/{task}")).into_response());
-        }
         word => {
             let order = NodeOrder::parse(word).ok_or(PageError::NoSuchPage)?;
             app.order_node(&who, &cluster, &node, order).await?;
@@ -215,6 +209,29 @@ pub(super) async fn order(
     let request = app.request(&who, &cluster, command).await?;
     let (kind, text) = request_flash(&request);
     go(&app, &who, &back, kind, text).await
+}
+
+pub(super) async fn delete_form(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, node)): Path<(String, String)>,
+) -> Page {
+    let cluster = app.cluster(&cluster).await?;
+    draw(&order_page(&app, who, &cluster, &node, "delete", None).await?)
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path((cluster, node)): Path<(String, String)>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let cluster = app.cluster(&cluster).await?;
+    if fields.text("type-name") != node {
+        let error = Some(format!("type the name {node} to confirm"));
+        return draw_refused(&order_page(&app, who, &cluster, &node, "delete", error).await?);
+    }
+    let task = app.delete_node(&who, &cluster, &node).await?;
+    Ok(Redirect::to(&format!("/tasks/{task}")).into_response())
 }
 
 pub(super) async fn properties(
@@ -306,7 +323,6 @@ pub(super) async fn edit_methods(
     let row = app.cluster(&cluster).await?;
     let name = NodeName(node.clone());
     let result = async {
-        who.require(Role::Administrator)?;
         let base = fields.base()?;
         let stored = app.repo.conf(row.id, base).await?;
         let text = stored.map_or_else(String::new, |stored| stored.text);
@@ -346,7 +362,6 @@ async fn add_page(
 }
 
 pub(super) async fn add_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    who.require(Role::Administrator)?;
     let cluster = app.cluster(&cluster).await?;
     draw(&add_page(&app, who, &cluster, NodeRowForm::empty(), FormErrors::default()).await?)
 }
@@ -401,7 +416,6 @@ async fn pair_page(
 }
 
 pub(super) async fn pair_form(State(app): State<App>, who: Who, Path((cluster, node)): Path<(String, String)>) -> Page {
-    who.require(Role::Administrator)?;
     let cluster = app.cluster(&cluster).await?;
     let node = app.node(&cluster, &node).await?;
     let row = NodeRowForm { name: node.name.0, host: node.host, port: node.port.to_string(), token: false };

@@ -10,8 +10,9 @@ use super::error::{PageError, encode};
 use crate::app::{App, AppError, Who, errors_of};
 use crate::repo::clusters::Cluster;
 use crate::repo::requests::{RequestState, StoredRequest};
+use crate::repo::users::Role;
 use crate::views::manage::FormErrors;
-use crate::views::{Flash, NavCluster, Shell, nav_badge};
+use crate::views::{Flash, NavCluster, Shell, SidePanel, nav_badge};
 use crate::watcher::{Link, Snapshot};
 
 /// What a handler of a page returns.
@@ -27,26 +28,50 @@ pub(super) fn draw_refused(page: &impl Template) -> Page {
     Ok((axum::http::StatusCode::UNPROCESSABLE_ENTITY, Html(page.render()?)).into_response())
 }
 
-/// The frame of a page.
-pub(super) async fn shell(app: &App, who: Who, title: &str, tab: &'static str) -> Result<Shell, PageError> {
-    let clusters = app
-        .repo
-        .clusters()
-        .await?
-        .into_iter()
-        .map(|cluster| NavCluster { badge: nav_badge(app.watchers.snapshot(cluster.id).as_ref()), name: cluster.name })
-        .collect();
-    let flash = app.repo.take_flash(&who.session).await?;
+/// The menu as this reader sees it.
+pub(super) async fn side_panel(app: &App, who: &Who, tab: &str, here: Option<&str>) -> Result<SidePanel, PageError> {
+    let clusters = app.repo.clusters().await?.into_iter().filter(|cluster| who.access.on(cluster.id).is_some());
+    let tasks = app.repo.open_tasks().await?;
+    Ok(SidePanel {
+        clusters: clusters
+            .map(|cluster| NavCluster {
+                badge: nav_badge(app.watchers.snapshot(cluster.id).as_ref()),
+                name: cluster.name,
+            })
+            .collect(),
+        here: here.map(str::to_owned),
+        tab: tab.to_owned(),
+        open_tasks: tasks.iter().filter(|task| who.access.on_task(task).is_some()).count(),
+        manages: who.access.everywhere() == Some(Role::Administrator),
+    })
+}
+
+async fn frame(
+    app: &App,
+    who: Who,
+    title: &str,
+    tab: &'static str,
+    here: Option<&str>,
+    live: String,
+) -> Result<Shell, PageError> {
+    let side = side_panel(app, &who, tab, here).await?;
+    let flash = match who.session() {
+        Some(session) => app.repo.take_flash(session).await?,
+        None => None,
+    };
     Ok(Shell {
         title: title.to_owned(),
-        clusters,
-        cluster: None,
+        side,
         tab,
         flash: flash.and_then(|text| serde_json::from_str(&text).ok()),
-        open_tasks: app.repo.open_tasks().await?.len(),
-        live: None,
+        live: Some(live),
         who,
     })
+}
+
+/// The frame of a page; its menu is pushed.
+pub(super) async fn shell(app: &App, who: Who, title: &str, tab: &'static str) -> Result<Shell, PageError> {
+    frame(app, who, title, tab, None, format!("/events-stream?tab={tab}")).await
 }
 
 /// The frame of a cluster's page, its parts pushed.
@@ -57,10 +82,8 @@ pub(super) async fn cluster_shell(
     tab: &'static str,
     panels: &str,
 ) -> Result<Shell, PageError> {
-    let mut shell = shell(app, who, &cluster.name, tab).await?;
-    shell.live = Some(format!("/clusters/{}/events-stream?panels={panels}", encode(&cluster.name)));
-    shell.cluster = Some(cluster.name.clone());
-    Ok(shell)
+    let live = format!("/clusters/{}/events-stream?panels={panels}", encode(&cluster.name));
+    frame(app, who, &cluster.name, tab, Some(&cluster.name), live).await
 }
 
 /// What luci knows of the cluster; nothing yet, if it is not watched.
@@ -82,8 +105,8 @@ pub(super) async fn known_conf(app: &App, cluster: &Cluster) -> Result<Option<Ar
 /// Goes to a page, leaving a message for it.
 pub(super) async fn go(app: &App, who: &Who, to: &str, kind: &str, text: impl Into<String>) -> Page {
     let flash = Flash { kind: kind.to_owned(), text: text.into() };
-    if let Ok(text) = serde_json::to_string(&flash) {
-        app.repo.set_flash(&who.session, &text).await?;
+    if let (Ok(text), Some(session)) = (serde_json::to_string(&flash), who.session()) {
+        app.repo.set_flash(session, &text).await?;
     }
     Ok(Redirect::to(to).into_response())
 }

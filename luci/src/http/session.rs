@@ -1,13 +1,12 @@
-//! Who asks, and the one door for forms: a POST is read only together with its session, and only if it carries the
+//! Cookies, and forms: a form is read only together with the session that the door found, and only if it carries that
 //! session's form token.
 
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 
+use super::door::{address, browser};
 use super::error::PageError;
 use super::forms::Fields;
 use crate::app::{App, Who};
@@ -32,36 +31,6 @@ pub(super) fn gone(name: &'static str) -> Cookie<'static> {
     cookie
 }
 
-fn address(parts: &Parts) -> String {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(|| "local".into(), |info| info.0.ip().to_string())
-}
-
-async fn who(parts: &Parts, app: &App) -> Result<Who, PageError> {
-    let jar = CookieJar::from_headers(&parts.headers);
-    let next = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let Some(token) = jar.get(SESSION_COOKIE) else { return Err(PageError::LoggedOut { next }) };
-    let session = tokens::hash(token.value());
-    match app.repo.session(&session).await? {
-        Some(found) => Ok(Who {
-            id: found.user_id,
-            name: found.user_name,
-            role: found.role,
-            address: address(parts),
-            csrf: found.csrf,
-            session,
-        }),
-        None => Err(PageError::LoggedOut { next }),
-    }
-}
-
-impl FromRequestParts<App> for Who {
-    type Rejection = PageError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, PageError> {
-        who(parts, app).await
-    }
-}
-
 /// A form that was sent from one of luci's own pages in this session.
 #[derive(Debug)]
 pub struct Posted {
@@ -73,10 +42,10 @@ impl FromRequest<App> for Posted {
     type Rejection = PageError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, PageError> {
-        let (parts, body) = request.into_parts();
-        let who = who(&parts, app).await?;
+        let (mut parts, body) = request.into_parts();
+        let who = Who::from_request_parts(&mut parts, app).await?;
         let fields = Fields::read(Request::from_parts(parts, body)).await?;
-        if !tokens::same(fields.text(TOKEN_FIELD), &who.csrf) {
+        if who.csrf().is_empty() || !tokens::same(fields.text(TOKEN_FIELD), who.csrf()) {
             tracing::warn!(user = who.name, address = who.address, "a form with a wrong token was refused");
             return Err(PageError::WrongToken);
         }
@@ -107,6 +76,8 @@ impl FromRequestParts<App> for Entry {
 pub(super) struct EntryPosted {
     pub(super) fields: Fields,
     pub(super) address: String,
+    /// What the browser calls itself.
+    pub(super) browser: String,
     pub(super) token: String,
 }
 
@@ -116,11 +87,12 @@ impl FromRequest<App> for EntryPosted {
     async fn from_request(request: Request, _app: &App) -> Result<Self, PageError> {
         let (parts, body) = request.into_parts();
         let address = address(&parts);
+        let browser = browser(&parts).to_owned();
         let jar = CookieJar::from_headers(&parts.headers);
         let fields = Fields::read(Request::from_parts(parts, body)).await?;
         match jar.get(ENTRY_COOKIE) {
             Some(cookie) if tokens::same(fields.text(TOKEN_FIELD), cookie.value()) => {
-                Ok(Self { fields, address, token: cookie.value().to_owned() })
+                Ok(Self { fields, address, browser, token: cookie.value().to_owned() })
             }
             _ => Err(PageError::WrongToken),
         }

@@ -1,52 +1,126 @@
-//! Accounts: the list for administrators, and everyone's own password.
+//! Admin: accounts, what each may where, their sessions and tokens.
 
 use axum::extract::{Path, State};
 
-use super::pages::{Page, draw, draw_refused, form_errors, go, shell};
+use super::error::PageError;
+use super::forms::Fields;
+use super::pages::{Page, draw, draw_refused, form_errors, go, part, shell};
 use super::session::Posted;
+use crate::app::accounts::Roles;
 use crate::app::{App, Who};
+use crate::ids::{SessionId, TokenId};
 use crate::repo::users::Role;
-use crate::views::manage::{AccountPage, FormErrors, UsersPage};
+use crate::views::accounts::{ClusterRole, SessionLine, TokenRow, UserLine, UserPage, UsersPage};
+use crate::views::manage::FormErrors;
+
+async fn users_page(app: &App, who: Who, name: String, errors: FormErrors) -> Result<UsersPage, PageError> {
+    let clusters = app.repo.clusters().await?;
+    let mut users = Vec::new();
+    for user in app.repo.users().await? {
+        let grants = app.repo.grants_of(user.id).await?;
+        users.push(UserLine::new(&user, &grants, &clusters));
+    }
+    Ok(UsersPage { shell: shell(app, who, "Users", "users").await?, users, name, errors })
+}
 
 pub(super) async fn users(State(app): State<App>, who: Who) -> Page {
-    who.require(Role::Administrator)?;
-    let users = app.repo.users().await?;
-    let shell = shell(&app, who, "Users", "users").await?;
-    draw(&UsersPage { shell, users, name: String::new(), errors: FormErrors::default() })
+    draw(&users_page(&app, who, String::new(), FormErrors::default()).await?)
 }
 
 pub(super) async fn add_user(State(app): State<App>, Posted { who, fields }: Posted) -> Page {
     let name = fields.text("name").to_owned();
-    let role = Role::parse(fields.text("role")).unwrap_or(Role::Viewer);
-    match app.add_user(&who, &name, fields.raw("password").to_owned(), role).await {
-        Ok(()) => go(&app, &who, "/users", "ok", format!("{name} was added as {}", role.name())).await,
-        Err(error) => {
-            let errors = form_errors(error)?;
-            let users = app.repo.users().await?;
-            let shell = shell(&app, who, "Users", "users").await?;
-            draw_refused(&UsersPage { shell, users, name, errors })
+    let roles = Roles { everywhere: Role::parse(fields.text("everywhere")), ..Roles::default() };
+    match app.add_user(&who, &name, fields.raw("password").to_owned(), &roles).await {
+        Ok(()) => {
+            let to = format!("/users/{}", part(&name));
+            go(&app, &who, &to, "ok", format!("{name} was added; here are its roles on single clusters")).await
         }
+        Err(error) => draw_refused(&users_page(&app, who, name, form_errors(error)?).await?),
     }
+}
+
+async fn user_page(app: &App, who: Who, name: &str, errors: FormErrors) -> Result<UserPage, PageError> {
+    let user = app.account(name).await?;
+    let clusters = app.repo.clusters().await?;
+    let grants = app.repo.grants_of(user.id).await?;
+    let own_session = who.session().map(str::to_owned);
+    let sessions = app.repo.sessions_of(user.id).await?;
+    let tokens = app.repo.api_tokens_of(user.id).await?;
+    Ok(UserPage {
+        own: user.id == who.id,
+        everywhere: user.everywhere,
+        roles: clusters
+            .iter()
+            .map(|cluster| ClusterRole { name: cluster.name.clone(), role: grants.get(&cluster.id).copied() })
+            .collect(),
+        sessions: sessions.iter().map(|session| SessionLine::new(session, own_session.as_deref())).collect(),
+        tokens: tokens.iter().map(|token| TokenRow::new(token, &clusters)).collect(),
+        shell: shell(app, who, &user.name, "users").await?,
+        name: user.name,
+        errors,
+    })
+}
+
+pub(super) async fn user(State(app): State<App>, who: Who, Path(name): Path<String>) -> Page {
+    draw(&user_page(&app, who, &name, FormErrors::default()).await?)
+}
+
+/// Roles from the form: `everywhere`, and `role-CLUSTER` for each cluster.
+fn sent_roles(fields: &Fields) -> Roles {
+    let clusters = fields.prefixed("role-").into_iter();
+    Roles {
+        everywhere: Role::parse(fields.text("everywhere")),
+        clusters: clusters.filter_map(|(cluster, role)| Some((cluster, Role::parse(&role)?))).collect(),
+    }
+}
+
+/// Goes back to the account's page, with the message or the mistakes.
+async fn done(app: &App, who: Who, name: &str, result: Result<(), crate::app::AppError>, text: String) -> Page {
+    match result {
+        Ok(()) => go(app, &who, &format!("/users/{}", part(name)), "ok", text).await,
+        Err(error) => draw_refused(&user_page(app, who, name, form_errors(error)?).await?),
+    }
+}
+
+pub(super) async fn set_roles(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let result = app.set_roles(&who, &name, &sent_roles(&fields)).await;
+    done(&app, who, &name, result, format!("the roles of {name} are set")).await
+}
+
+pub(super) async fn reset_password(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Posted { who, fields }: Posted,
+) -> Page {
+    let result = app.reset_password(&who, &name, fields.raw("password").to_owned()).await;
+    done(&app, who, &name, result, format!("the password of {name} is set, and its sessions have ended")).await
+}
+
+pub(super) async fn end_session(
+    State(app): State<App>,
+    Path((name, session)): Path<(String, i64)>,
+    Posted { who, .. }: Posted,
+) -> Page {
+    let user = app.account(&name).await?;
+    let result = app.revoke_session(&who, &user, SessionId(session)).await;
+    done(&app, who, &name, result, format!("the session of {name} has ended")).await
+}
+
+pub(super) async fn revoke_token(
+    State(app): State<App>,
+    Path((name, token)): Path<(String, i64)>,
+    Posted { who, .. }: Posted,
+) -> Page {
+    let user = app.account(&name).await?;
+    let result = app.revoke_api_token(&who, &user, TokenId(token)).await;
+    done(&app, who, &name, result, format!("the token of {name} is revoked")).await
 }
 
 pub(super) async fn remove_user(State(app): State<App>, Path(name): Path<String>, Posted { who, .. }: Posted) -> Page {
     app.remove_user(&who, &name).await?;
     go(&app, &who, "/users", "ok", format!("{name} was removed")).await
-}
-
-pub(super) async fn account(State(app): State<App>, who: Who) -> Page {
-    let shell = shell(&app, who, "Account", "account").await?;
-    draw(&AccountPage { shell, errors: FormErrors::default() })
-}
-
-pub(super) async fn change_password(State(app): State<App>, Posted { who, fields }: Posted) -> Page {
-    let (old, new) = (fields.raw("old").to_owned(), fields.raw("password").to_owned());
-    match app.change_password(&who, old, new).await {
-        Ok(()) => go(&app, &who, "/login", "ok", "password changed").await,
-        Err(error) => {
-            let errors = form_errors(error)?;
-            let shell = shell(&app, who, "Account", "account").await?;
-            draw_refused(&AccountPage { shell, errors })
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! Who changed what, with what result. Written once, never altered.
 
-use super::{Repo, Result};
+use super::{Repo, Result, to_json};
 use crate::clock;
 
 /// One entry.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
 pub struct AuditEntry {
     pub id: i64,
     pub at: i64,
@@ -29,6 +29,17 @@ pub struct NewAudit<'a> {
     pub result: &'a str,
 }
 
+/// Which entries to show.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    pub cluster: Option<String>,
+    pub user: Option<String>,
+    /// Only entries with a smaller id.
+    pub before: Option<i64>,
+    /// Names of the clusters whose entries the reader may see; `None`: all entries, also those about luci itself.
+    pub visible: Option<Vec<String>>,
+}
+
 impl Repo {
     pub async fn add_audit(&self, entry: NewAudit<'_>) -> Result<()> {
         sqlx::query(
@@ -48,13 +59,23 @@ impl Repo {
         Ok(())
     }
 
-    /// Newest first; of one cluster if given.
-    pub async fn audit(&self, cluster: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>> {
+    /// Newest first.
+    pub async fn audit(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditEntry>> {
+        let visible = match &filter.visible {
+            Some(clusters) => Some(to_json("list of clusters", clusters)?),
+            None => None,
+        };
         Ok(sqlx::query_as(
-            "SELECT * FROM audit WHERE ($1 IS NULL OR cluster = $1) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+            "SELECT * FROM audit
+             WHERE ($1 IS NULL OR cluster = $1) AND ($2 IS NULL OR id < $2)
+               AND ($3 IS NULL OR user_name = $3 COLLATE NOCASE)
+               AND ($4 IS NULL OR cluster IN (SELECT value FROM json_each($4)))
+             ORDER BY id DESC LIMIT $5",
         )
-        .bind(cluster)
-        .bind(before)
+        .bind(&filter.cluster)
+        .bind(filter.before)
+        .bind(&filter.user)
+        .bind(visible)
         .bind(limit)
         .fetch_all(&self.pool)
         .await?)

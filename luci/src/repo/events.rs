@@ -9,7 +9,7 @@ use crate::ids::ClusterId;
 const SAME_WITHIN_MS: i64 = 5_000;
 
 /// One line of the timeline.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
 pub struct Event {
     pub id: i64,
     pub at: i64,

@@ -1,11 +1,13 @@
 //! luci's memory: SQLite, created and migrated at start. Called by `app`, `tasks` and `watcher`; knows SQL and rows,
 //! decides nothing.
 
+pub mod access;
 pub mod audit;
 pub mod clusters;
 pub mod confs;
 pub mod events;
 pub mod nodes;
+pub mod once;
 pub mod requests;
 pub mod sessions;
 pub mod tasks;
@@ -57,10 +59,11 @@ impl Repo {
         self.pool.close().await;
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
+    /// Whether the database answers and takes writes: the disk may be full, or another process hold it.
+    pub async fn can_write(&self) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("UPDATE setup_links SET created_at = created_at").execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
     }
 }
 

@@ -29,9 +29,12 @@ impl Role {
         }
     }
 
+    /// All, from the least to the most.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Administrator];
+
     /// The role with this name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Viewer, Self::Operator, Self::Administrator].into_iter().find(|role| role.name() == text)
+        Self::ALL.into_iter().find(|role| role.name() == text)
     }
 }
 
@@ -41,8 +44,48 @@ pub struct User {
     pub id: UserId,
     pub name: String,
     pub password_hash: String,
-    pub role: Role,
+    /// The role on every cluster and on luci itself; `None`: only what it has on single clusters.
+    pub everywhere: Option<Role>,
     pub created_at: i64,
+    #[sqlx(flatten)]
+    pub preferences: Preferences,
+}
+
+/// How an account wants its pages.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Preferences {
+    pub theme: Theme,
+    /// Most lines of a list on one page.
+    pub lines: i64,
+}
+
+/// Colours of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(rename_all = "lowercase")]
+pub enum Theme {
+    /// As the reader's system has it.
+    Auto,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    /// All, for a choice.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Light, Self::Dark];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    /// The theme with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.name() == text)
+    }
 }
 
 impl Repo {
@@ -60,17 +103,38 @@ impl Repo {
     }
 
     /// False if the name is taken.
-    pub async fn add_user(&self, name: &str, password_hash: &str, role: Role) -> Result<bool> {
+    pub async fn add_user(&self, name: &str, password_hash: &str, everywhere: Option<Role>) -> Result<bool> {
         let done = sqlx::query(
-            "INSERT INTO users (name, password_hash, role, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO users (name, password_hash, everywhere, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         )
         .bind(name)
         .bind(password_hash)
-        .bind(role)
+        .bind(everywhere)
         .bind(clock::now_ms())
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Stores the same password hashed anew; sessions go on.
+    pub async fn rehash_password(&self, user: UserId, password_hash: &str) -> Result<()> {
+        sqlx::query("UPDATE users SET password_hash = $2 WHERE id = $1")
+            .bind(user)
+            .bind(password_hash)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// How this account wants its pages.
+    pub async fn set_preferences(&self, user: UserId, preferences: &Preferences) -> Result<()> {
+        sqlx::query("UPDATE users SET theme = $2, lines = $3 WHERE id = $1")
+            .bind(user)
+            .bind(preferences.theme)
+            .bind(preferences.lines)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// Sets the password and ends the account's sessions; false if there is no such account.
@@ -129,7 +193,7 @@ impl Repo {
         if used.rows_affected() != 1 {
             return Ok(false);
         }
-        sqlx::query("INSERT INTO users (name, password_hash, role, created_at) VALUES ($1, $2, $3, $4)")
+        sqlx::query("INSERT INTO users (name, password_hash, everywhere, created_at) VALUES ($1, $2, $3, $4)")
             .bind(name)
             .bind(password_hash)
             .bind(Role::Administrator)

@@ -138,7 +138,7 @@ impl HeadPanel {
             stale: snapshot.live().is_none(),
             operator: who.may(Role::Operator) && snapshot.live().is_some(),
             locked: status.is_some_and(|status| status.locked),
-            csrf: who.csrf.clone(),
+            csrf: who.csrf().to_owned(),
         }
     }
 }
@@ -235,7 +235,7 @@ impl MatrixPanel {
             stale: !live,
             operator: who.may(Role::Operator) && live,
             administrator: who.may(Role::Administrator),
-            csrf: who.csrf.clone(),
+            csrf: who.csrf().to_owned(),
         }
     }
 }

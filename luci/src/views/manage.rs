@@ -1,4 +1,4 @@
-//! Entrance, list of clusters, the forms that create and add them, accounts, audit.
+//! Entrance, list of clusters, the forms that create and add them, audit.
 
 use askama::Template;
 use shared::status::Membership;
@@ -9,7 +9,7 @@ use super::cluster::health;
 use super::{Shell, time};
 use crate::repo::audit::AuditEntry;
 use crate::repo::clusters::{Cluster, ClusterState};
-use crate::repo::users::User;
+use crate::repo::users::Role;
 use crate::watcher::{Link, Snapshot};
 
 #[derive(Debug, Template)]
@@ -45,10 +45,18 @@ pub struct ClusterLine {
     pub conf_version: String,
     pub age: String,
     pub task: Option<String>,
+    /// Whether the reader is an administrator of it.
+    pub administrator: bool,
 }
 
 impl ClusterLine {
-    pub fn new(cluster: &Cluster, snapshot: Option<&Snapshot>, nodes_known: usize, task: Option<String>) -> Self {
+    pub fn new(
+        cluster: &Cluster,
+        snapshot: Option<&Snapshot>,
+        nodes_known: usize,
+        task: Option<String>,
+        role: Role,
+    ) -> Self {
         let status = snapshot.and_then(|snapshot| snapshot.status.as_deref());
         let said = snapshot.map(health);
         let live = snapshot.is_some_and(|snapshot| snapshot.live().is_some());
@@ -82,6 +90,7 @@ impl ClusterLine {
                 None => unknown(),
             },
             task,
+            administrator: role == Role::Administrator,
         }
     }
 }
@@ -181,6 +190,18 @@ pub struct AuditPage {
     pub shell: Shell,
     pub entries: Vec<AuditLine>,
     pub older: Option<i64>,
+    /// Clusters to choose from.
+    pub clusters: Vec<String>,
+    /// The chosen one; empty for all.
+    pub cluster: String,
+    /// Whose entries; empty for everyone's.
+    pub user: String,
+}
+
+impl AuditPage {
+    pub fn is_cluster(&self, name: &str) -> bool {
+        self.cluster == name
+    }
 }
 
 #[derive(Debug)]
@@ -193,20 +214,4 @@ impl AuditLine {
     pub fn new(entry: AuditEntry) -> Self {
         Self { at: time(entry.at), entry }
     }
-}
-
-#[derive(Debug, Template)]
-#[template(path = "users.html")]
-pub struct UsersPage {
-    pub shell: Shell,
-    pub users: Vec<User>,
-    pub name: String,
-    pub errors: FormErrors,
-}
-
-#[derive(Debug, Template)]
-#[template(path = "account.html")]
-pub struct AccountPage {
-    pub shell: Shell,
-    pub errors: FormErrors,
 }

@@ -1,6 +1,7 @@
 //! What pages show: one struct per template, made of luci's own copy of things. Called by `http`, for whole pages and for
 //! the same parts pushed over the event stream. Nothing here asks a node or the database.
 
+pub mod accounts;
 pub mod badge;
 pub mod cluster;
 pub mod conf;
@@ -21,13 +22,10 @@ use crate::watcher::Snapshot;
 pub struct Shell {
     pub title: String,
     pub who: Who,
-    pub clusters: Vec<NavCluster>,
-    /// The cluster whose pages these are.
-    pub cluster: Option<String>,
-    /// The tab or menu entry to mark.
+    pub side: SidePanel,
+    /// The tab of a cluster's pages to mark.
     pub tab: &'static str,
     pub flash: Option<Flash>,
-    pub open_tasks: usize,
     /// Where the page's parts are pushed from.
     pub live: Option<String>,
 }
@@ -40,9 +38,25 @@ impl Shell {
     pub fn administrator(&self) -> bool {
         self.who.may(Role::Administrator)
     }
+}
 
-    pub fn is_cluster(&self, name: &str) -> bool {
-        self.cluster.as_deref() == Some(name)
+/// The menu: clusters with their states, and how many tasks are open.
+#[derive(Debug, Clone, askama::Template)]
+#[template(path = "panels/side.html")]
+pub struct SidePanel {
+    pub clusters: Vec<NavCluster>,
+    /// The cluster whose page this is.
+    pub here: Option<String>,
+    /// The menu entry to mark.
+    pub tab: String,
+    pub open_tasks: usize,
+    /// Whether the reader manages accounts.
+    pub manages: bool,
+}
+
+impl SidePanel {
+    pub fn is_here(&self, name: &str) -> bool {
+        self.here.as_deref() == Some(name)
     }
 }
 

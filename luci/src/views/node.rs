@@ -69,7 +69,7 @@ impl NodesPanel {
             nodes,
             operator: who.may(Role::Operator),
             administrator: who.may(Role::Administrator),
-            csrf: who.csrf.clone(),
+            csrf: who.csrf().to_owned(),
         }
     }
 }
@@ -198,7 +198,7 @@ impl NodePanel {
             fingerprint: row.fingerprint.as_deref().map_or_else(|| "none yet".into(), spoken_fingerprint),
             operator: who.may(Role::Operator),
             administrator: who.may(Role::Administrator),
-            csrf: who.csrf.clone(),
+            csrf: who.csrf().to_owned(),
         }
     }
 }

@@ -184,7 +184,7 @@ impl ServicePanel {
             failed: status.is_some_and(|status| status.state == ServiceState::Failed),
             is_vm: name.as_str().starts_with("vm:"),
             blocked,
-            csrf: who.csrf.clone(),
+            csrf: who.csrf().to_owned(),
             requests,
         }
     }
@@ -234,7 +234,7 @@ impl ServicePage {
         ResourceTree {
             nodes: &self.tree,
             root: &self.root,
-            csrf: &self.shell.who.csrf,
+            csrf: self.shell.who.csrf(),
             base: &self.base,
             administrator: self.shell.administrator(),
         }

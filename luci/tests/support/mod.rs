@@ -87,14 +87,30 @@ impl TestApp {
 
     /// A browser in which an account with this role is logged in.
     pub async fn login(&self, name: &str, role: Role) -> Browser {
+        self.login_with(name, Some(role)).await
+    }
+
+    /// The same; without a role everywhere.
+    pub async fn login_with(&self, name: &str, everywhere: Option<Role>) -> Browser {
         let hash = auth::hash_password("correct horse".into()).await.expect("hash");
-        self.app.repo.add_user(name, &hash, role).await.expect("user");
+        self.app.repo.add_user(name, &hash, everywhere).await.expect("user");
         let mut browser = self.browser();
         let form = browser.get("/login").await;
         let token = form.hidden("csrf").expect("token");
         let answer = browser.post("/login", &[("csrf", &token), ("name", name), ("password", "correct horse")]).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
         browser
+    }
+}
+
+impl TestApp {
+    /// Tries a statement on the database, as a bug in luci might; the database's words if it refuses.
+    pub async fn execute(&self, statement: &'static str) -> Result<(), String> {
+        let path = self.dir.path().join("luci.db");
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.expect("database");
+        let done = sqlx::query(statement).execute(&pool).await;
+        pool.close().await;
+        done.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 
@@ -143,6 +159,86 @@ impl Browser {
     pub async fn get(&mut self, path: &str) -> Answer {
         let request = self.request("GET", path).body(Body::empty()).expect("request");
         self.send(request).await
+    }
+
+    /// The same with another browser's name.
+    pub async fn get_as(&mut self, path: &str, agent: &str) -> Answer {
+        let request = self.request("GET", path).header(header::USER_AGENT, agent);
+        self.send(request.body(Body::empty()).expect("request")).await
+    }
+
+    /// Whether nobody is logged in.
+    pub fn is_stranger(&self) -> bool {
+        !self.cookies.contains_key(http::SESSION_COOKIE)
+    }
+
+    /// The first part of an answer, and its head: an event stream has no end.
+    async fn begin(&mut self, request: Request<Body>) -> Answer {
+        let stream = self.raw(request).await;
+        let kind = stream.headers().get(header::CONTENT_TYPE);
+        let endless = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let (parts, body) = stream.into_parts();
+        let body = if endless { Body::empty() } else { body };
+        let body = to_bytes(body, 16 * 1024 * 1024).await.expect("body");
+        Answer {
+            status: parts.status,
+            location: parts.headers.get(header::LOCATION).map(|to| to.to_str().expect("text").to_owned()),
+            headers: parts.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    /// Opens a page or a stream, without following what it sets.
+    pub async fn head(&mut self, path: &str) -> Answer {
+        let request = self.request("GET", path).body(Body::empty()).expect("request");
+        self.begin(request).await
+    }
+
+    /// Sends nothing to an address that expects something. On the API the request carries a key that is refused behind
+    /// the door, so that nothing is carried out.
+    pub async fn send_empty(&mut self, method: &str, path: &str) -> Answer {
+        let kind = if path.starts_with("/api/") { "application/json" } else { "application/x-www-form-urlencoded" };
+        let request = self.request(method, path).header(header::ORIGIN, "https://luci.test");
+        let request = request.header("idempotency-key", "x".repeat(300));
+        let request = request.header(header::CONTENT_TYPE, kind).body(Body::empty()).expect("request");
+        self.begin(request).await
+    }
+
+    /// The same, by a script with a token.
+    pub async fn head_with_token(&mut self, method: &str, path: &str, token: &str) -> Answer {
+        let kind = if path.starts_with("/api/") { "application/json" } else { "application/x-www-form-urlencoded" };
+        let request = self.request(method, path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.header("idempotency-key", "x".repeat(300));
+        let request = request.header(header::CONTENT_TYPE, kind).body(Body::empty()).expect("request");
+        self.begin(request).await
+    }
+
+    /// Reads with a token.
+    pub async fn get_with_token(&mut self, path: &str, token: &str) -> Answer {
+        self.head_with_token("GET", path, token).await
+    }
+
+    /// Sends JSON with a token, and headers of one's own.
+    pub async fn json(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &serde_json::Value,
+    ) -> Answer {
+        let mut request = self.request(method, path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        self.begin(request.body(Body::from(body.to_string())).expect("request")).await
+    }
+
+    /// Opens a stream with a token.
+    pub async fn stream_with_token(&self, path: &str, token: &str) -> Response {
+        let request = self.request("GET", path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.raw(request.body(Body::empty()).expect("request")).await
     }
 
     /// Opens a stream of updates.
