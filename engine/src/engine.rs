@@ -1060,6 +1060,10 @@ impl Engine {
         }
         let coordinator = self.joined.as_ref().and_then(|joined| joined.state.coordinator());
         if coordinator != self.coordinator_before {
+            // The one before may have been lost between switching a configuration and telling corosync.
+            if coordinator == Some(self.me) && self.coordinator_before.is_some() {
+                out.actions.push(Action::ReloadCorosync);
+            }
             self.coordinator_before = coordinator;
             self.dirty = true;
         }

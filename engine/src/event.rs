@@ -145,6 +145,8 @@ pub enum Action {
     /// A stored configuration is in force from here on: make it the cluster.conf, render corosync.conf from it; if
     /// `reload_corosync`, tell corosync to reload (exactly one member is asked to).
     SwitchConf { conf: ConfText, reload_corosync: bool },
+    /// Tell corosync to read its configuration again, here and on all members: who was asked to may be gone.
+    ReloadCorosync,
     /// Keep which trees of a service may run here, until the node reboots; none: nothing of it does. It comes before the start
     /// that it tells of, so that a daemon which takes this one's place also finds what cluster.conf no longer names. More
     /// than one while a tree is being replaced by another.

@@ -58,8 +58,9 @@ const JOIN_PAUSE: Duration = Duration::from_secs(1);
 const JOIN_ATTEMPTS: u32 = 30;
 /// For a question to corosync beside the loop.
 const COROSYNC_DEADLINE: Duration = Duration::from_secs(2);
-/// Between writing corosync.conf here and the reload everywhere: the other members write theirs at the same moment.
-const RELOAD_DELAY: Duration = Duration::from_secs(1);
+/// Between writing corosync.conf here and the reload everywhere: the other members write theirs at the same moment. A reload
+/// that finds nothing new does nothing, so it is asked for soon, and once more for those whose disk is slow.
+const RELOAD_DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 /// Last lines of a failing agent that go into the log.
 const OUTPUT_LINES_LOGGED: usize = 20;
 /// For the threads to end once there is nothing more to do.
@@ -336,6 +337,7 @@ impl Driver {
                 }
             }
             Action::SwitchConf { conf, reload_corosync } => self.switch_conf(conf, reload_corosync),
+            Action::ReloadCorosync => self.reload_corosync(),
             Action::KeepStarted { service, trees } => {
                 if let Err(error) = self.started.keep(&service, trees) {
                     tracing::error!(
@@ -550,13 +552,15 @@ impl Driver {
 
     fn reload_corosync(&mut self) {
         self.tasks.spawn(async {
-            tokio::time::sleep(RELOAD_DELAY).await;
-            match query::reload_conf(COROSYNC_DEADLINE).await {
-                Ok(()) => tracing::info!("corosync has read its new configuration"),
-                Err(error) => tracing::error!(
-                    "corosync did not read its new configuration ({}); run corosync-cfgtool -R",
-                    shared::chain(&error)
-                ),
+            for delay in RELOAD_DELAYS {
+                tokio::time::sleep(delay).await;
+                match query::reload_conf(COROSYNC_DEADLINE).await {
+                    Ok(()) => tracing::info!("corosync was told to read its configuration again"),
+                    Err(error) => tracing::error!(
+                        "corosync did not read its configuration again ({}); run corosync-cfgtool -R",
+                        shared::chain(&error)
+                    ),
+                }
             }
         });
     }

@@ -112,7 +112,7 @@ impl Sim {
                 self.offers.insert(offer.0, true);
             }
             Action::Publish(fact) => self.publish(id, fact),
-            Action::StatusChanged => {}
+            Action::StatusChanged | Action::ReloadCorosync => {}
             Action::Exit { reason } => self.exit(id, pid, reason),
         }
     }
