@@ -123,8 +123,14 @@ impl Replicated {
             Command::Migrate { .. } => {
                 refuse(ResultCode::InvalidOperation, "only virtual machines can be migrated; relocate it instead")
             }
-            Command::Convalesce { .. } if !record.partial => Admission::Already(ResultCode::AlreadyRunning),
-            _ => refuse(ResultCode::InvalidOperation, "this request is not known for services"),
+            Command::Convalesce { .. } => admit_convalesce(record),
+            // Cluster commands name no service; freezing has been answered above.
+            Command::Freeze { .. }
+            | Command::Unfreeze { .. }
+            | Command::Lock
+            | Command::Unlock
+            | Command::Fence { .. }
+            | Command::AcknowledgeFence { .. } => Admission::Mark,
         }
     }
 
@@ -273,6 +279,15 @@ fn admit_freeze(record: &Record) -> Admission {
             Admission::Mark
         }
         _ => refuse(ResultCode::TryAgain, format!("it is {}; wait until that has ended", record.state.name())),
+    }
+}
+
+/// Only what is started and partial has something to convalesce (rhcs.md §2.3).
+fn admit_convalesce(record: &Record) -> Admission {
+    match record.state {
+        ServiceState::Started if record.stopped_parts.is_empty() => Admission::Already(ResultCode::AlreadyRunning),
+        ServiceState::Started => Admission::Order,
+        _ => refuse(ResultCode::InvalidOperation, format!("it is {}, not started and partial", record.state.name())),
     }
 }
 

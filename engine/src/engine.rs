@@ -720,7 +720,7 @@ impl Engine {
         self.own_hello_seen = false;
         self.ready_said = None;
         self.leave_said = false;
-        self.holder.stop_all(now, &mut out.actions);
+        self.holder.stop_all(&mut out.actions);
         for (id, _) in std::mem::take(&mut self.unanswered) {
             out.actions.push(Action::Answer {
                 id,
@@ -861,7 +861,7 @@ impl Engine {
         self.view.clear();
         self.hello_at = None;
         self.dirty = true;
-        self.holder.stop_all(now, &mut out.actions);
+        self.holder.stop_all(&mut out.actions);
         let text = "corosync is gone; everything here is being stopped".to_owned();
         self.publish(now, out, Subject::Cluster, FactKind::QuorumLost, text);
     }
@@ -885,7 +885,7 @@ impl Engine {
         self.follow_state(now, out);
         self.say_ready(now, out);
         self.offer_newer(now, out);
-        self.leave_by_steps(now, out);
+        self.leave_by_steps(out);
         self.found(now, out);
         if self.hello_at.is_some_and(|at| at <= now) {
             self.say_hello(now, out);
@@ -965,7 +965,7 @@ impl Engine {
     }
 
     /// Leaving: services are given away first, then the goodbye is said, and its delivery ends it.
-    fn leave_by_steps(&mut self, now: Time, out: &mut Out) {
+    fn leave_by_steps(&mut self, out: &mut Out) {
         if !self.leaving || self.stage != Stage::InGroup || self.goodbye_said {
             return;
         }
@@ -986,7 +986,7 @@ impl Engine {
                 }
             }
             None => {
-                self.holder.stop_all(now, &mut out.actions);
+                self.holder.stop_all(&mut out.actions);
                 if self.holder.is_idle() {
                     self.goodbye_said = true;
                     out.multicast(Message::Goodbye { incarnation });

@@ -1,21 +1,21 @@
 //! What this node runs because the state names it: walks a service's tree to start or stop it, checks what runs, and reports.
 //! It obeys the state and never decides; what it knows that the state does not (a walk's place, a run under way) is local.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::conf::model::{Conf, Resource, Service};
-use shared::ids::{Epoch, NodeName, ResourceName, ServiceName, Time};
-use shared::status::{Failure, ResourceState, ResourceStatus};
+use shared::ids::{Epoch, NodeName, RequestId, ResourceName, ServiceName, Time};
+use shared::status::{Command, Failure, ResourceState, ResourceStatus};
 use shared::text::ServiceState;
 
-use crate::event::{Action, Operation, Run, RunId};
-use crate::message::{Claim, ReportOutcome};
+use crate::change::{Aim, Running};
+use crate::event::{Action, Operation, RunId};
+use crate::isolation::{Parts, non_critical_part, subtree_of};
+use crate::message::{Claim, PartRemedy, ReportOutcome};
 use crate::probe::Probing;
-use crate::replicated::Replicated;
-
-/// How often a resource is checked when neither its agent nor cluster.conf says.
-pub const CHECK_INTERVAL_MS: u64 = 10_000;
+use crate::replicated::{Record, Replicated};
+use crate::walk::{Walk, run_agent, statuses};
 
 /// How long after a failed stop of something that was not granted to this node the stop is tried again.
 const FOREIGN_STOP_AGAIN_MS: u64 = 10_000;
@@ -46,7 +46,6 @@ enum StopFor {
     Foreign,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one value per service that runs here")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Work {
     Starting {
@@ -57,17 +56,7 @@ enum Work {
         purpose: StopFor,
         walk: Walk,
     },
-    Running {
-        epoch: Epoch,
-        checks: Vec<Check>,
-    },
-    /// A new configuration changed parts of the tree: the old parts are stopped, then the new ones started.
-    Reloading {
-        epoch: Epoch,
-        stop: Walk,
-        start: Option<Walk>,
-        next: Arc<Service>,
-    },
+    Running(Running),
     /// The stop ended; waits for the state to say so.
     Stopped {
         purpose: StopFor,
@@ -83,32 +72,42 @@ enum Work {
     },
 }
 
-/// A tree walk: what is still to be run, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Walk {
-    operation: Operation,
-    todo: VecDeque<Resource>,
-    current: Option<(RunId, Resource)>,
-    failure: Option<Failure>,
-    /// The walk was overtaken: end after the current run.
-    cancelled: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Check {
-    resource: Resource,
-    interval_ms: u64,
-    due: Time,
-    run: Option<RunId>,
-    /// Something happened to the resource while its check was running: check once more.
-    again: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    service: Arc<Service>,
+pub(crate) struct Held {
+    pub(crate) service: Arc<Service>,
     work: Work,
-    resources: Vec<ResourceStatus>,
+    pub(crate) resources: Vec<ResourceStatus>,
+    pub(crate) parts: Parts,
+    /// Under which epoch which parts were last reported as stopped.
+    pub(crate) parts_said: Option<(Epoch, BTreeSet<ResourceName>)>,
+    /// Under which epoch which request to convalesce was last reported as done.
+    pub(crate) convalesced: Option<(Epoch, RequestId)>,
+}
+
+/// What the state says of one service that runs here, and the surroundings.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    duty: Duty,
+    pub(crate) record: Option<&'a Record>,
+    conf: Option<&'a Conf>,
+    quorum: QuorumHere,
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.record.is_some_and(|record| record.frozen)
+    }
+
+    /// The service as it is configured.
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<&'a Service> {
+        self.conf.and_then(|conf| conf.service(name))
+    }
+
+    /// The request to convalesce that waits for this node.
+    pub(crate) fn convalesce(&self) -> Option<&'a RequestId> {
+        let order = self.record?.order.as_ref()?;
+        matches!(order.request.command, Command::Convalesce { .. }).then_some(&order.request.id)
+    }
 }
 
 /// Something the holder has to tell the group.
@@ -130,8 +129,8 @@ pub(crate) enum QuorumHere {
 /// What runs on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Holder {
-    held: BTreeMap<ServiceName, Held>,
-    runs: BTreeMap<RunId, ServiceName>,
+    pub(crate) held: BTreeMap<ServiceName, Held>,
+    pub(crate) runs: BTreeMap<RunId, ServiceName>,
     probing: Probing,
     /// What the agents said has been turned into claims.
     claimed: bool,
@@ -159,7 +158,7 @@ impl Holder {
             RunId(*next_run - 1)
         });
         for (id, service, resource) in questions {
-            actions.push(run_agent(id, &service, &resource, Operation::Monitor));
+            actions.push(run_agent(id, &service, &resource, Operation::Monitor, 0));
         }
     }
 
@@ -170,12 +169,19 @@ impl Holder {
 
     /// What was found running is held without a grant until the state decides.
     pub(crate) fn claim_probed(&mut self) {
-        for (name, service, claim) in self.probing.take_found() {
-            let work = match claim {
-                Claim::Full => Work::Running { epoch: Epoch(u64::MAX), checks: Vec::new() },
+        for (name, found) in self.probing.take_found() {
+            let mut held = Held::new(found.tree);
+            held.work = match found.claim {
+                Claim::Full => {
+                    let mut running = Running::new(Epoch(u64::MAX));
+                    // Whatever of a part that does not run whole still runs is stopped.
+                    running.queue.extend(found.stopped_parts.iter().cloned().map(Aim::Rest));
+                    held.parts.stopped = found.stopped_parts;
+                    Work::Running(running)
+                }
                 Claim::Part => Work::StartFailed { epoch: Epoch(u64::MAX) },
             };
-            self.held.insert(name, Held { service, work, resources: Vec::new() });
+            self.held.insert(name, held);
         }
         self.claimed = true;
     }
@@ -186,7 +192,7 @@ impl Holder {
             .iter()
             .filter(|(_, held)| !matches!(held.work, Work::Stopped { .. }))
             .map(|(name, held)| {
-                let whole = matches!(held.work, Work::Running { .. });
+                let whole = matches!(&held.work, Work::Running(running) if running.change.is_none());
                 (name.clone(), if whole { Claim::Full } else { Claim::Part })
             })
             .collect()
@@ -242,8 +248,9 @@ impl Holder {
                 None => Duty::Wait,
                 Some((state, _)) => duty(state, &name, me),
             };
-            let frozen = state.is_some_and(|(state, _)| state.services.get(&name).is_some_and(|record| record.frozen));
-            self.follow(now, &name, duty, frozen, state.map(|(_, conf)| conf), quorum, actions, said);
+            let record = state.and_then(|(state, _)| state.services.get(&name));
+            let ask = Ask { duty, record, conf: state.map(|(_, conf)| conf), quorum };
+            self.follow(now, &name, ask, actions, said);
         }
         self.held.retain(|name, held| {
             let mine = state
@@ -264,7 +271,13 @@ impl Holder {
         for (name, held) in &self.held {
             let trees = match &held.work {
                 Work::Stopped { .. } => continue,
-                Work::Reloading { next, .. } => vec![Arc::clone(&held.service), Arc::clone(next)],
+                Work::Running(running) => {
+                    let next = running.change.as_ref().and_then(|change| match &change.aim {
+                        Aim::Reload(next) if *next != held.service => Some(Arc::clone(next)),
+                        _ => None,
+                    });
+                    std::iter::once(Arc::clone(&held.service)).chain(next).collect()
+                }
                 _ => vec![Arc::clone(&held.service)],
             };
             wanted.insert(name.clone(), trees);
@@ -282,10 +295,10 @@ impl Holder {
     }
 
     /// Stops everything that runs here, whatever the state says; for a node that has no state to go by any more.
-    pub(crate) fn stop_all(&mut self, now: Time, actions: &mut Vec<Action>) {
+    pub(crate) fn stop_all(&mut self, actions: &mut Vec<Action>) {
         let names: Vec<ServiceName> = self.held.keys().cloned().collect();
         for name in names {
-            self.begin_stop(now, &name, StopFor::Foreign, actions);
+            self.begin_stop(&name, StopFor::Foreign, actions);
         }
     }
 
@@ -304,30 +317,21 @@ impl Holder {
             return;
         }
         let service = Arc::new(service.clone());
-        let resources = statuses(&service, ResourceState::Stopped, now);
-        let walk = Walk::start(&service);
-        let work = match state {
-            ServiceState::Starting => Work::Starting { epoch, walk },
+        let mut held = Held::new(Arc::clone(&service));
+        held.resources = statuses(&service, ResourceState::Stopped, now);
+        held.work = match state {
+            ServiceState::Starting => Work::Starting { epoch, walk: Walk::start(&service) },
             // Something the state believes to be here, but nobody knows here: its stop is run before anything else.
             ServiceState::Failed => Work::StopFailed { epoch, again: None },
             _ => Work::StartFailed { epoch: Epoch(u64::MAX) },
         };
-        self.held.insert(name.clone(), Held { service, work, resources });
+        self.held.insert(name.clone(), held);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one service's duty and its surroundings")]
-    fn follow(
-        &mut self,
-        now: Time,
-        name: &ServiceName,
-        duty: Duty,
-        frozen: bool,
-        conf: Option<&Conf>,
-        quorum: QuorumHere,
-        actions: &mut Vec<Action>,
-        said: &mut Vec<Said>,
-    ) {
+    fn follow(&mut self, now: Time, name: &ServiceName, ask: Ask<'_>, actions: &mut Vec<Action>, said: &mut Vec<Said>) {
         let Some(held) = self.held.get_mut(name) else { return };
+        let Ask { duty, quorum, .. } = ask;
+        let frozen = ask.is_frozen();
         let lost_quorum = quorum == QuorumHere::No;
         let startable = match duty {
             Duty::Start(epoch) => quorum == QuorumHere::Yes && held.may_start(epoch),
@@ -338,33 +342,18 @@ impl Holder {
                 *again = now.plus_ms(FOREIGN_STOP_AGAIN_MS);
             }
             (Duty::Wait | Duty::Leave, _) => {}
-            (
-                Duty::Start(epoch) | Duty::Run(epoch),
-                Work::Starting { .. } | Work::Running { .. } | Work::Reloading { .. },
-            ) if lost_quorum => {
-                self.begin_stop(now, name, StopFor::Inquorate(epoch), actions);
+            (Duty::Start(epoch) | Duty::Run(epoch), Work::Starting { .. } | Work::Running(_)) if lost_quorum => {
+                self.begin_stop(name, StopFor::Inquorate(epoch), actions);
             }
             (Duty::Start(epoch), _) if startable => {
-                if let Some(service) = conf.and_then(|conf| conf.service(name)) {
+                if let Some(service) = ask.service(name) {
                     held.start(Arc::new(service.clone()), epoch, now);
                 }
             }
             (Duty::Run(epoch), Work::Starting { walk, .. }) if walk.is_done() => {
                 held.run(now, epoch);
             }
-            (Duty::Run(epoch), Work::Running { epoch: known, checks }) => {
-                let adopted = checks.is_empty() && *known != epoch;
-                *known = epoch;
-                if adopted {
-                    held.run(now, epoch);
-                }
-                // A frozen service is left alone; its new tree waits until it is unfrozen.
-                if let Some(next) =
-                    conf.and_then(|conf| conf.service(name)).filter(|next| !frozen && next.tree != held.service.tree)
-                {
-                    held.reload(Arc::new(next.clone()), epoch);
-                }
-            }
+            (Duty::Run(epoch), Work::Running(_)) => self.follow_running(now, name, epoch, ask, actions, said),
             (Duty::Run(epoch), Work::Stopped { purpose }) if *purpose != StopFor::Inquorate(epoch) => {
                 // Stopped here under an epoch that has passed meanwhile: say so again.
                 *purpose = StopFor::Inquorate(epoch);
@@ -397,18 +386,26 @@ impl Holder {
             }
             // Its report is on the way; what it asks for will come under another epoch.
             (Duty::Stop(epoch), Work::StopFailed { epoch: failed, .. }) if *failed == epoch => {}
-            (Duty::Stop(epoch), _) => self.begin_stop(now, name, StopFor::Duty(epoch), actions),
+            (Duty::Stop(epoch), _) => self.begin_stop(name, StopFor::Duty(epoch), actions),
             (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. }) => {}
             // Until it is stopped this node gets no services, so it is tried again and again.
             (Duty::Foreign, Work::StopFailed { again, .. }) if again.is_none_or(|at| at > now) => {}
-            (Duty::Foreign, _) => self.begin_stop(now, name, StopFor::Foreign, actions),
+            (Duty::Foreign, _) => self.begin_stop(name, StopFor::Foreign, actions),
             _ => {}
         }
         self.advance(now, name, quorum, actions, said);
+        // Another part may have failed while the one before was mended.
+        while let Duty::Run(epoch) = duty
+            && !frozen
+            && self.has_queued_change(name)
+        {
+            self.follow_running(now, name, epoch, ask, actions, said);
+            self.advance(now, name, quorum, actions, said);
+        }
     }
 
     /// Ends what runs on the tree (checks at once, a start after its current agent) and walks it down.
-    fn begin_stop(&mut self, now: Time, name: &ServiceName, purpose: StopFor, actions: &mut Vec<Action>) {
+    fn begin_stop(&mut self, name: &ServiceName, purpose: StopFor, actions: &mut Vec<Action>) {
         let Some(held) = self.held.get_mut(name) else { return };
         match &mut held.work {
             Work::Stopping { purpose: known, .. } => *known = purpose,
@@ -421,28 +418,23 @@ impl Holder {
                 stop.cancelled = true;
                 held.work = Work::Stopping { purpose, walk: stop };
             }
-            Work::Running { checks, .. } => {
-                for check in checks.iter() {
+            Work::Running(running) => {
+                for check in running.checks.drain(..) {
                     if let Some(id) = check.run {
                         actions.push(Action::AbortRun { id });
                         self.runs.remove(&id);
                     }
                 }
-                held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
-            }
-            Work::Reloading { stop, start, next, .. } => {
-                let running = start.as_ref().and_then(|walk| walk.current.clone()).or_else(|| stop.current.clone());
-                held.service = Arc::new(joined(&held.service, next));
+                let current = running.change.as_mut().and_then(|change| change.walk_mut().current.take());
                 let mut walk = Walk::stop(&held.service);
-                walk.cancelled = running.is_some();
-                walk.current = running;
+                walk.cancelled = current.is_some();
+                walk.current = current;
                 held.work = Work::Stopping { purpose, walk };
             }
             Work::Starting { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => {
                 held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
             }
         }
-        let _ = now;
     }
 
     /// Starts the next run of a walk, or ends it.
@@ -471,7 +463,7 @@ impl Holder {
                 held.mark(&resource.name, state, now);
                 self.next_run += 1;
                 self.runs.insert(next_run, name.clone());
-                actions.push(run_agent(next_run, name, &resource, operation));
+                actions.push(run_agent(next_run, name, &resource, operation, 0));
                 self.say_progress(name, said);
                 return;
             }
@@ -493,7 +485,12 @@ impl Holder {
                 // Reported once: a finished walk waits for the state with this mark.
                 walk.cancelled = true;
                 let epoch = *epoch;
+                for (part, failure) in &walk.skipped {
+                    let (part, failure) = (part.clone(), failure.clone());
+                    said.push(report(epoch, ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Stop }));
+                }
                 let outcome = match walk.failure.take() {
+                    // Parts that did not start are dealt with once the state has it as started.
                     None => ReportOutcome::Started,
                     Some(failure) => {
                         held.work = Work::StartFailed { epoch };
@@ -525,32 +522,16 @@ impl Holder {
                 }
                 false
             }
-            Work::Reloading { epoch, stop, start, next } => {
-                let epoch = *epoch;
-                let failed = start.as_mut().and_then(|walk| walk.failure.take()).or_else(|| stop.failure.take());
-                if let Some(failure) = failed {
-                    held.service = Arc::new(joined(&held.service, next));
-                    held.work = Work::StopFailed { epoch, again: None };
-                    said.push(report(epoch, ReportOutcome::CheckFailed { failure }));
-                    return false;
-                }
-                if start.is_none() {
-                    *start = Some(Walk::start_changed(&held.service, next));
-                    return true;
-                }
-                held.service = Arc::clone(next);
-                held.resources = statuses(&held.service, ResourceState::Started, now);
-                held.run(now, epoch);
-                false
-            }
+            Work::Running(_) => self.end_change_walk(now, name, said),
             _ => false,
         }
     }
 
-    fn say_progress(&self, name: &ServiceName, said: &mut Vec<Said>) {
+    pub(crate) fn say_progress(&self, name: &ServiceName, said: &mut Vec<Said>) {
         let Some(held) = self.held.get(name) else { return };
         let epoch = match &held.work {
-            Work::Starting { epoch, .. } | Work::Running { epoch, .. } | Work::Reloading { epoch, .. } => *epoch,
+            Work::Starting { epoch, .. } => *epoch,
+            Work::Running(running) => running.epoch,
             Work::Stopping { purpose: StopFor::Duty(epoch) | StopFor::Inquorate(epoch), .. } => *epoch,
             _ => return,
         };
@@ -582,21 +563,19 @@ impl Holder {
             code,
             output: tail(output),
         };
-        if let Some(walk) = held.walk_mut() {
-            let Some((_, resource)) = walk.current.take_if(|(current, _)| *current == id) else { return };
-            let overtaken = std::mem::take(&mut walk.cancelled);
-            let operation = walk.operation;
-            // A stop of what is not installed succeeds: nothing of it can run (rhcs.md §5.4).
-            let succeeded = code == Some(0) || (operation == Operation::Stop && code == Some(5));
+        let finished = held.walk_mut().and_then(|walk| {
+            let (_, resource) = walk.current.take_if(|(current, _)| *current == id)?;
+            Some((resource, walk.operation, std::mem::take(&mut walk.cancelled)))
+        });
+        if let Some((resource, operation, overtaken)) = finished {
             if overtaken {
                 // The run of the overtaken walk; its result no longer matters, the stop walk follows.
                 return;
             }
+            // A stop of what is not installed succeeds: nothing of it can run (rhcs.md §5.4).
+            let succeeded = code == Some(0) || (operation == Operation::Stop && code == Some(5));
             if !succeeded {
-                walk.failure.get_or_insert_with(|| failure(&resource, operation));
-                if operation == Operation::Start {
-                    walk.todo.clear();
-                }
+                held.note_walk_failure(&resource.name, failure(&resource, operation));
             }
             let state = match (succeeded, operation) {
                 (true, Operation::Stop) => ResourceState::Stopped,
@@ -607,34 +586,20 @@ impl Holder {
             self.say_progress(&name, said);
             return;
         }
-        let Work::Running { epoch, checks } = &mut held.work else { return };
-        let epoch = *epoch;
-        let Some(check) = checks.iter_mut().find(|check| check.run == Some(id)) else { return };
-        check.run = None;
-        check.due = if check.again { now } else { now.plus_ms(check.interval_ms) };
-        check.again = false;
+        let Work::Running(running) = &mut held.work else { return };
+        let Some(check) = running.checks.iter_mut().find(|check| check.run == Some(id)) else { return };
+        check.end(now);
         if code != Some(0) {
-            let resource = check.resource.clone();
-            let failure = failure(&resource, Operation::Monitor);
-            held.mark(&resource.name, ResourceState::Failed, now);
-            // Further checks would only repeat it; the state now asks for the stop.
-            if let Work::Running { checks, .. } = &mut held.work {
-                for check in checks {
-                    check.due = now.plus_ms(check.interval_ms);
-                }
-            }
-            said.push(Said::Report { service: name, epoch, outcome: ReportOutcome::CheckFailed { failure } });
+            let failure = failure(&check.resource, Operation::Monitor);
+            self.take_check_failure(now, &name, failure, said);
         }
     }
 
     /// The kernel says that something happened to a resource.
     pub(crate) fn handle_noticed(&mut self, now: Time, service: &ServiceName, resource: &ResourceName) {
-        let Some(Held { work: Work::Running { checks, .. }, .. }) = self.held.get_mut(service) else { return };
-        for check in checks.iter_mut().filter(|check| check.resource.name == *resource) {
-            match check.run {
-                Some(_) => check.again = true,
-                None => check.due = now,
-            }
+        let Some(Held { work: Work::Running(running), .. }) = self.held.get_mut(service) else { return };
+        for check in running.checks.iter_mut().filter(|check| check.resource.name == *resource) {
+            check.soon(now);
         }
     }
 
@@ -642,17 +607,18 @@ impl Holder {
     pub(crate) fn start_checks(&mut self, now: Time, state: &Replicated, actions: &mut Vec<Action>) {
         for (name, held) in &mut self.held {
             let frozen = state.services.get(name).is_none_or(|record| record.frozen);
-            let Work::Running { checks, .. } = &mut held.work else { continue };
-            for check in checks.iter_mut().filter(|check| check.run.is_none() && check.due <= now) {
+            let Work::Running(running) = &mut held.work else { continue };
+            for check in &mut running.checks {
+                let Some(depth) = check.due(now) else { continue };
                 if frozen {
-                    check.due = now.plus_ms(check.interval_ms);
+                    check.postpone(now);
                     continue;
                 }
                 let id = RunId(self.next_run);
                 self.next_run += 1;
                 self.runs.insert(id, name.clone());
-                check.run = Some(id);
-                actions.push(run_agent(id, name, &check.resource, Operation::Monitor));
+                check.begin(id, depth);
+                actions.push(run_agent(id, name, &check.resource, Operation::Monitor, depth));
             }
         }
     }
@@ -662,9 +628,7 @@ impl Holder {
         self.held
             .values()
             .filter_map(|held| match &held.work {
-                Work::Running { checks, .. } => {
-                    checks.iter().filter(|check| check.run.is_none()).map(|check| check.due).min()
-                }
+                Work::Running(running) => running.checks.iter().filter_map(|check| check.next_due()).min(),
                 Work::StopFailed { again, .. } => *again,
                 _ => None,
             })
@@ -673,11 +637,62 @@ impl Holder {
 }
 
 impl Held {
+    fn new(service: Arc<Service>) -> Self {
+        Self {
+            service,
+            work: Work::Stopped { purpose: StopFor::Foreign },
+            resources: Vec::new(),
+            parts: Parts::default(),
+            parts_said: None,
+            convalesced: None,
+        }
+    }
+
+    pub(crate) fn running(&self) -> Option<&Running> {
+        match &self.work {
+            Work::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.work {
+            Work::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// It runs no longer as it should: waits for the state to ask for the stop.
+    pub(crate) fn give_up_running(&mut self, epoch: Epoch) {
+        self.work = Work::StopFailed { epoch, again: None };
+    }
+
     fn walk_mut(&mut self) -> Option<&mut Walk> {
         match &mut self.work {
             Work::Starting { walk, .. } | Work::Stopping { walk, .. } => Some(walk),
-            Work::Reloading { stop, start, .. } => Some(start.as_mut().unwrap_or(stop)),
-            Work::Running { .. } | Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => None,
+            Work::Running(running) => running.change.as_mut().map(|change| change.walk_mut()),
+            Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => None,
+        }
+    }
+
+    /// An agent of the walk under way has failed. A non-critical part that does not start is left out; any other start that
+    /// fails ends the walk; a stop goes on with the rest.
+    fn note_walk_failure(&mut self, resource: &ResourceName, failure: Failure) {
+        let service = Arc::clone(&self.service);
+        let Some(walk) = self.walk_mut() else { return };
+        let part = non_critical_part(&service, resource).filter(|_| walk.operation == Operation::Start);
+        match part {
+            Some(part) => {
+                let inside = subtree_of(&service, &part);
+                walk.todo.retain(|resource| !inside.contains(&resource.name));
+                walk.skipped.push((part, failure));
+            }
+            None => {
+                walk.failure.get_or_insert(failure);
+                if walk.operation == Operation::Start {
+                    walk.todo.clear();
+                }
+            }
         }
     }
 
@@ -687,93 +702,36 @@ impl Held {
         match &self.work {
             Work::Stopped { purpose } => *purpose != StopFor::Inquorate(epoch) && *purpose != StopFor::Duty(epoch),
             Work::StartFailed { epoch: failed } | Work::StopFailed { epoch: failed, .. } => *failed != epoch,
-            Work::Starting { .. } | Work::Stopping { .. } | Work::Running { .. } | Work::Reloading { .. } => false,
+            Work::Starting { .. } | Work::Stopping { .. } | Work::Running(_) => false,
         }
     }
 
     fn start(&mut self, service: Arc<Service>, epoch: Epoch, now: Time) {
         self.resources = statuses(&service, ResourceState::Stopped, now);
         self.work = Work::Starting { epoch, walk: Walk::start(&service) };
+        self.parts = Parts::default();
+        self.parts_said = None;
         self.service = service;
     }
 
+    /// The start has succeeded and the state knows it: what could not be started is dealt with, the rest is checked.
     fn run(&mut self, now: Time, epoch: Epoch) {
-        let checks = shared::tree::start_order(&self.service)
-            .into_iter()
-            .map(|resource| {
-                let interval_ms = check_interval_ms(resource);
-                Check {
-                    resource: resource.clone(),
-                    interval_ms,
-                    due: now.plus_ms(interval_ms),
-                    run: None,
-                    again: false,
-                }
-            })
-            .collect();
-        if self.resources.is_empty() {
-            self.resources = statuses(&self.service, ResourceState::Started, now);
+        let mut running = Running::new(epoch);
+        if let Work::Starting { walk, .. } = &mut self.work {
+            for (part, _) in std::mem::take(&mut walk.skipped) {
+                running.enqueue(self.parts.judge_start(&self.service, &part, now));
+            }
         }
-        self.work = Work::Running { epoch, checks };
+        running.plan_checks(&self.service, &self.parts, now);
+        self.work = Work::Running(running);
     }
 
-    fn reload(&mut self, next: Arc<Service>, epoch: Epoch) {
-        let stop = Walk::stop_changed(&self.service, &next);
-        self.work = Work::Reloading { epoch, stop, start: None, next };
-    }
-
-    fn mark(&mut self, name: &ResourceName, state: ResourceState, at: Time) {
+    pub(crate) fn mark(&mut self, name: &ResourceName, state: ResourceState, at: Time) {
         for resource in self.resources.iter_mut().filter(|resource| resource.name == *name) {
             resource.state = state;
             resource.at = at;
         }
     }
-}
-
-impl Walk {
-    fn new(operation: Operation, resources: Vec<&Resource>) -> Self {
-        let todo = resources.into_iter().map(without_children).collect();
-        Self { operation, todo, current: None, failure: None, cancelled: false }
-    }
-
-    fn start(service: &Service) -> Self {
-        Self::new(Operation::Start, shared::tree::start_order(service))
-    }
-
-    fn stop(service: &Service) -> Self {
-        Self::new(Operation::Stop, shared::tree::stop_order(service))
-    }
-
-    /// Stops the top-level subtrees of `old` that `new` has not, or has otherwise.
-    fn stop_changed(old: &Service, new: &Service) -> Self {
-        Self::stop(&only_changed(old, new))
-    }
-
-    fn start_changed(old: &Service, new: &Service) -> Self {
-        Self::start(&only_changed(new, old))
-    }
-
-    fn is_done(&self) -> bool {
-        self.todo.is_empty() && self.current.is_none()
-    }
-}
-
-/// `service` with only those top-level subtrees that `other` has not exactly so.
-fn only_changed(service: &Service, other: &Service) -> Service {
-    let mut changed = service.clone();
-    changed.tree.retain(|resource| !other.tree.contains(resource));
-    changed
-}
-
-/// Everything that may run while one tree is being replaced by the other.
-pub(crate) fn joined(old: &Service, new: &Service) -> Service {
-    let mut both = old.clone();
-    both.tree.extend(only_changed(new, old).tree);
-    both
-}
-
-pub(crate) fn without_children(resource: &Resource) -> Resource {
-    Resource { children: Vec::new(), ..resource.clone() }
 }
 
 fn duty(state: &Replicated, name: &ServiceName, me: shared::ids::NodeId) -> Duty {
@@ -789,42 +747,6 @@ fn duty(state: &Replicated, name: &ServiceName, me: shared::ids::NodeId) -> Duty
             Duty::Foreign
         }
     }
-}
-
-fn run_agent(id: RunId, service: &ServiceName, resource: &Resource, operation: Operation) -> Action {
-    let run = Run { service: service.clone(), resource: without_children(resource), operation, depth: 0 };
-    Action::RunAgent { id, run: Box::new(run) }
-}
-
-fn statuses(service: &Service, state: ResourceState, at: Time) -> Vec<ResourceStatus> {
-    let mut depths = BTreeMap::new();
-    measure_depth(&service.tree, 0, &mut depths);
-    shared::tree::start_order(service)
-        .into_iter()
-        .map(|resource| ResourceStatus {
-            name: resource.name.clone(),
-            depth: depths.get(&resource.name).copied().unwrap_or(0),
-            state,
-            at,
-        })
-        .collect()
-}
-
-fn measure_depth(resources: &[Resource], depth: u32, depths: &mut BTreeMap<ResourceName, u32>) {
-    for resource in resources {
-        depths.insert(resource.name.clone(), depth);
-        measure_depth(&resource.children, depth + 1, depths);
-    }
-}
-
-fn check_interval_ms(resource: &Resource) -> u64 {
-    resource
-        .actions
-        .iter()
-        .filter(|action| matches!(action.name.as_str(), "status" | "monitor") && action.depth.unwrap_or(0) == 0)
-        .find_map(|action| action.interval_ms)
-        .filter(|interval| *interval > 0)
-        .unwrap_or(CHECK_INTERVAL_MS)
 }
 
 fn not_running(name: &ServiceName, at: Time) -> Failure {

@@ -6,29 +6,35 @@
 //! Rooms: `event` (the doors), `message` (what members tell each other), `replicated` (the state all members share
 //! and how a delivered message changes it), `admission` (which requests are accepted), `law` (what no decision may break),
 //! `coordinator` (the policy of the one member that decides), `placement` (where), `holder` (what this node runs because the
-//! state says so), `status` (what people are told).
+//! state says so; with `walk`, `checks`, `isolation`, `change` and `in_place`), `status` (what people are told).
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 mod admission;
+mod change;
+mod checks;
 mod coordinator;
 mod engine;
 mod event;
 mod holder;
+mod in_place;
 mod intents;
+mod isolation;
 pub mod law;
 mod message;
+mod parts;
 pub mod placement;
 mod probe;
 mod replicated;
 mod status;
 mod view;
+mod walk;
 
+pub use checks::CHECK_INTERVAL_MS;
 pub use coordinator::{GRACE_MS, HEAD_START_MS};
 pub use engine::{Engine, HELD_BACK_MS, HELLO_AGAIN_MS, SILENT_FOUNDER_MS};
 pub use event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId, Operation, Run, RunId};
-pub use holder::CHECK_INTERVAL_MS;
 pub use message::{
     AfterStop, Branch, Claim, ConfText, Decide, Decision, DecodeError, FenceReport, Hello, Incarnation, Intent,
-    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, Report, ReportOutcome, StateTag, ViewTag,
+    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, PartRemedy, Report, ReportOutcome, StateTag, ViewTag,
 };
 pub use replicated::{Fenced, Lost, Member, Offer, Order, Record, Replicated, RequestRecord};

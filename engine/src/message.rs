@@ -3,10 +3,10 @@
 //! The wire form is JSON behind one byte that names the protocol. `decode` refuses what it cannot read; the driver
 //! drops it with a log line. Nothing that comes over the wire is asserted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use shared::ids::{BootId, ConfDigest, ConfVersion, Epoch, NodeId, ServiceName, Time};
+use shared::ids::{BootId, ConfDigest, ConfVersion, Epoch, NodeId, RequestId, ResourceName, ServiceName, Time};
 use shared::status::{Failure, FenceDeviceRun, FencedHow, Reason, Request, ResourceStatus};
 use shared::text::ServiceState;
 
@@ -220,6 +220,43 @@ pub enum ReportOutcome {
     },
     /// Stopped because quorum was lost.
     StoppedInquorate,
+    /// A check failed, which `__max_failures` tolerates.
+    Tolerated {
+        failure: Failure,
+        count: u32,
+        max: u32,
+    },
+    /// An independent subtree, named by its top, does not run as it should; the service goes on.
+    PartFailed {
+        part: ResourceName,
+        failure: Failure,
+        remedy: PartRemedy,
+    },
+    /// An independent subtree has been restarted in place.
+    PartRestarted {
+        part: ResourceName,
+    },
+    /// These non-critical parts, and no others, are stopped from now on.
+    PartsStopped {
+        parts: BTreeSet<ResourceName>,
+    },
+    /// The parts that were stopped have been tried again for this request; these are stopped still.
+    Convalesced {
+        request: RequestId,
+        stopped: BTreeSet<ResourceName>,
+    },
+}
+
+/// What is done about a part that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartRemedy {
+    /// It is stopped and started again in place.
+    Restart,
+    /// It is stopped and stays so.
+    Stop,
+    /// Its restart failed; its next check decides.
+    Check,
 }
 
 /// What came of a fencing attempt.

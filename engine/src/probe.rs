@@ -10,8 +10,9 @@ use shared::conf::model::{Conf, Resource, Service};
 use shared::ids::{ResourceName, ServiceName};
 
 use crate::event::RunId;
-use crate::holder::{joined, without_children};
+use crate::isolation::non_critical_part;
 use crate::message::Claim;
+use crate::walk::without_children;
 
 /// The questions that are still open and the answers so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +35,15 @@ enum Found {
     Absent,
     /// The agent did not say: it may run.
     Uncertain,
+}
+
+/// A service that was found running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundService {
+    pub(crate) tree: Arc<Service>,
+    pub(crate) claim: Claim,
+    /// Non-critical parts of a whole one that do not run, by their tops.
+    pub(crate) stopped_parts: BTreeSet<ResourceName>,
 }
 
 impl Probing {
@@ -91,17 +101,14 @@ impl Probing {
     }
 
     /// What runs here, with the tree it runs as, and whether that tree is whole.
-    pub(crate) fn take_found(&mut self) -> Vec<(ServiceName, Arc<Service>, Claim)> {
+    pub(crate) fn take_found(&mut self) -> Vec<(ServiceName, FoundService)> {
         let services = std::mem::take(&mut self.services);
-        services
-            .into_iter()
-            .filter_map(|(name, asked)| asked.judge().map(|(tree, claim)| (name, tree, claim)))
-            .collect()
+        services.into_iter().filter_map(|(name, asked)| asked.judge().map(|found| (name, found))).collect()
     }
 }
 
 impl Asked {
-    fn judge(self) -> Option<(Arc<Service>, Claim)> {
+    fn judge(self) -> Option<FoundService> {
         if self.resources.iter().all(|(_, found)| *found == Some(Found::Absent)) {
             return None;
         }
@@ -109,13 +116,15 @@ impl Asked {
         // In the middle of a replacement nothing is whole.
         let whole = trees().filter(|_| self.started.len() < 2).find(|tree| self.is_whole(tree));
         if let Some(whole) = whole {
-            return Some((Arc::new(whole.clone()), Claim::Full));
+            let missing = self.resources.iter().filter(|(_, found)| *found != Some(Found::Running));
+            let stopped_parts = missing.filter_map(|(resource, _)| non_critical_part(whole, &resource.name)).collect();
+            return Some(FoundService { tree: Arc::new(whole.clone()), claim: Claim::Full, stopped_parts });
         }
         let both = trees().cloned().reduce(|both, tree| joined(&both, &tree))?;
-        Some((Arc::new(both), Claim::Part))
+        Some(FoundService { tree: Arc::new(both), claim: Claim::Part, stopped_parts: BTreeSet::new() })
     }
 
-    /// All of the tree runs, and nothing else does. What has the same name in another tree is the same thing with other
+    /// All of the tree runs, but for non-critical parts, and nothing else does. What has the same name in another tree is the same thing with other
     /// parameters, which its agent may not be able to tell apart.
     fn is_whole(&self, tree: &Service) -> bool {
         let own: Vec<Resource> = shared::tree::start_order(tree).into_iter().map(without_children).collect();
@@ -123,10 +132,18 @@ impl Asked {
         names.len() == own.len()
             && self.resources.iter().all(|(resource, found)| match found {
                 Some(Found::Running) => names.contains(&resource.name),
-                Some(Found::Absent) => !own.contains(resource),
-                Some(Found::Uncertain) | None => false,
+                Some(Found::Absent) => !own.contains(resource) || non_critical_part(tree, &resource.name).is_some(),
+                Some(Found::Uncertain) => own.contains(resource) && non_critical_part(tree, &resource.name).is_some(),
+                None => false,
             })
     }
+}
+
+/// Everything that may run while one tree is being replaced by the other.
+fn joined(old: &Service, new: &Service) -> Service {
+    let mut both = old.clone();
+    both.tree.extend(new.tree.iter().filter(|resource| !old.tree.contains(resource)).cloned());
+    both
 }
 
 #[cfg(test)]
@@ -150,7 +167,12 @@ mod tests {
             assert!(probing.handle_run_finished(id, Some(code)));
         }
         assert!(probing.is_complete());
-        let (_, tree, claim) = probing.take_found().pop()?;
+        let (_, FoundService { tree, claim, stopped_parts }) = probing.take_found().pop()?;
+        assert!(stopped_parts.is_empty() || claim == Claim::Full);
+        let tree = Service {
+            tree: tree.tree.iter().filter(|top| !stopped_parts.contains(&top.name)).cloned().collect(),
+            ..(*tree).clone()
+        };
         Some((shared::tree::start_order(&tree).iter().map(|resource| resource.name.0.clone()).collect(), claim))
     }
 
@@ -186,6 +208,14 @@ mod tests {
         );
         assert_eq!(judge(&format!("{A}{B}"), &[], &["script:a"]), found(&["script:a", "script:b"], Claim::Part));
         assert_eq!(judge(&format!("{A}{B}"), &[], &[]), None);
+    }
+
+    #[test]
+    fn a_non_critical_part_that_does_not_run_leaves_the_rest_whole() {
+        let optional = B.replace("/>", " __independent_subtree='2'/>");
+        let both = format!("{A}{optional}");
+        assert_eq!(judge(&both, &[&both], &["script:a"]), found(&["script:a"], Claim::Full));
+        assert_eq!(judge(&both, &[&both], &["script:b"]), found(&["script:a", "script:b"], Claim::Part));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use shared::conf::model::Conf;
-use shared::ids::{BootId, ConfVersion, Epoch, NodeId, NodeName, RequestId, ServiceName, Time};
+use shared::ids::{BootId, ConfVersion, Epoch, NodeId, NodeName, RequestId, ResourceName, ServiceName, Time};
 use shared::status::{
     Answer, Command, Fact, FactKind, FactSeverity, Failure, FenceAttempt, FenceOutcome, FencedHow, Outcome, Reason,
     Request, ResourceStatus, Subject,
@@ -108,7 +108,8 @@ pub struct Record {
     pub holder: Option<NodeId>,
     pub last_owner: Option<NodeId>,
     pub frozen: bool,
-    pub partial: bool,
+    /// Tops of the non-critical subtrees that the holder has stopped; with any, the service is partial.
+    pub stopped_parts: BTreeSet<ResourceName>,
     pub epoch: Epoch,
     /// Consecutive starts out of recovering (rhcs.md §3.1).
     pub restarts: u32,
@@ -206,7 +207,7 @@ impl Record {
             holder: None,
             last_owner: None,
             frozen: false,
-            partial: false,
+            stopped_parts: BTreeSet::new(),
             epoch: Epoch(0),
             restarts: 0,
             restart_times: Vec::new(),
@@ -238,6 +239,7 @@ impl Record {
     fn release(&mut self) {
         self.last_owner = self.holder.take().or(self.last_owner);
         self.resources.clear();
+        self.stopped_parts.clear();
     }
 
     /// The intent to keep on disk.
@@ -590,6 +592,7 @@ impl Replicated {
         record.holder = Some(on);
         record.joins_seen = joins;
         record.resources.clear();
+        record.stopped_parts.clear();
         record.enter(ServiceState::Starting, at, reason.clone());
         let text = format!("Starting service {service} on {}", node_name(conf, on));
         folded.fact(
@@ -765,7 +768,6 @@ impl Replicated {
             _ => ServiceState::Recovering,
         };
         record.release();
-        record.partial = false;
         record.check_failed = false;
         record.tried.clear();
         record.prefer = None;
@@ -828,6 +830,9 @@ impl Replicated {
                 record.enter(ServiceState::Stopped, report.at, Reason::NotQuorate);
                 record.parked = false;
                 self.finish_order(&report.service, ResultCode::NeedsQuorum, None, "quorum was lost".into(), folded);
+            }
+            (outcome, state) if Self::fits_part_report(outcome, state) => {
+                self.fold_part_report(conf, from, report, folded);
             }
             // A report that does not fit the state is late: the state has moved on by a decision or a loss.
             _ => {}
@@ -906,7 +911,6 @@ impl Replicated {
         let reason = record.reason.clone();
         let owner = record.holder;
         record.release();
-        record.partial = false;
         let (next, parked) = match record.after {
             AfterStop::Stopped | AfterStop::Removed => (ServiceState::Stopped, true),
             AfterStop::Disabled => (ServiceState::Disabled, true),

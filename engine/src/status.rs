@@ -154,7 +154,7 @@ impl Engine {
             name: name.clone(),
             state: shown,
             frozen: record.frozen,
-            partial: record.partial,
+            partial: !record.stopped_parts.is_empty(),
             owner: node(record.holder.filter(|_| lost_owner.is_none())),
             last_owner: node(lost_owner.or(record.last_owner)),
             restarts: record.restarts,

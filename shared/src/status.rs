@@ -426,6 +426,10 @@ pub enum FactKind {
     ServiceUnfrozen,
     ServiceWaits,
     ResourceFailed,
+    /// An independent subtree was restarted in place.
+    PartRestarted,
+    /// Which non-critical parts of a service are stopped has changed.
+    ServicePartial,
     RequestAccepted,
     RequestRefused,
     RequestDone,

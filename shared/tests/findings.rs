@@ -662,3 +662,37 @@ fn a_configuration_with_an_error_is_not_accepted() {
     let findings = conf::load(&text.replace("ref=\"pgdata\"", "ref=\"pgdata2\"")).accept().unwrap_err();
     assert!(findings.iter().any(|finding| finding.rule == "unknown-reference"), "{}", told(&findings));
 }
+
+#[test]
+fn marks_that_have_no_effect_are_told() {
+    let ip = "<ip ref='10.0.0.1/24'/></service>";
+    let marked = |marks: &str| format!("<ip ref='10.0.0.1/24' {marks}/></service>");
+    let twice = format!("{}<service name='b'><ip ref='10.0.0.1/24'/></service>", marked("__independent_subtree='2'"));
+    let number = marked("__independent_subtree='1' __max_restarts='3'");
+    let time = marked("__failure_expire_time='1m'");
+    let both = marked("__max_failures='1' __failure_expire_time='1m'");
+    check_table(
+        &[(ip, &twice), (ip, &number), (ip, &time), (ip, &both)],
+        &expect![[r#"
+            <ip ref='10.0.0.1/24'/></service> ⇒ <ip ref='10.0.0.1/24' __independent_subtree='2'/></service><service name='b'><ip ref='10.0.0.1/24'/></service>
+            12:57 warning isolation-ignored /cluster/rm/service[@name='web']/ip[@ref='10.0.0.1/24']/@__independent_subtree
+                the ip 10.0.0.1/24 is used more than once and cannot be non-critical
+                → write it out in each service, or drop the mark
+            12:112 warning shared-by-services /cluster/rm/service[@name='b']/ip[@ref='10.0.0.1/24']
+                the ip 10.0.0.1/24 is used by service:web and service:b
+                → put what needs it into one service; on two nodes at once it would do damage
+
+            <ip ref='10.0.0.1/24'/></service> ⇒ <ip ref='10.0.0.1/24' __independent_subtree='1' __max_restarts='3'/></service>
+            12:83 warning isolation-ignored /cluster/rm/service[@name='web']/ip[@ref='10.0.0.1/24']/@__max_restarts
+                __max_restarts has no effect without __restart_expire_time
+                → add __restart_expire_time, or remove __max_restarts
+
+            <ip ref='10.0.0.1/24'/></service> ⇒ <ip ref='10.0.0.1/24' __failure_expire_time='1m'/></service>
+            12:57 warning isolation-ignored /cluster/rm/service[@name='web']/ip[@ref='10.0.0.1/24']/@__failure_expire_time
+                __failure_expire_time has no effect without __max_failures
+                → add __max_failures, or remove __failure_expire_time
+
+            <ip ref='10.0.0.1/24'/></service> ⇒ <ip ref='10.0.0.1/24' __max_failures='1' __failure_expire_time='1m'/></service>
+        "#]],
+    );
+}

@@ -188,3 +188,17 @@ fn every_resource_of_every_sample_can_be_run() {
     }
     assert!(count > 35, "only {count} resources");
 }
+
+#[test]
+fn what_is_used_more_than_once_is_not_non_critical() {
+    let read = |second: &str| {
+        let text = format!(
+            "<cluster name='c' config_version='1'><clusternodes><clusternode name='n' nodeid='1'/></clusternodes><rm>\
+             <resources><script name='x' file='/x'/></resources>\
+             <service name='a'><script ref='x' __independent_subtree='2'/></service>{second}</rm></cluster>"
+        );
+        conf::load(&text).conf.unwrap().services[0].tree[0].isolation.independent_subtree
+    };
+    assert_eq!(read(""), 2);
+    assert_eq!(read("<service name='b'><ip address='10.0.0.1/24'><script ref='x'/></ip></service>"), 0);
+}

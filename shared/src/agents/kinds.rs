@@ -66,6 +66,8 @@ pub struct Attribute {
     pub unique: bool,
     pub inherits: Option<Inherits>,
     pub becomes: Becomes,
+    /// A change takes effect without a restart: the agent reads it afresh whenever it checks or migrates.
+    pub reloads: bool,
 }
 
 /// Where an attribute that is not given comes from.
@@ -117,7 +119,7 @@ pub enum Compose {
 }
 
 const fn attribute(name: &'static str, becomes: Becomes) -> Attribute {
-    Attribute { name, required: false, unique: false, inherits: None, becomes }
+    Attribute { name, required: false, unique: false, inherits: None, becomes, reloads: false }
 }
 
 impl Attribute {
@@ -127,6 +129,10 @@ impl Attribute {
 
     const fn unique(self) -> Self {
         Self { unique: true, ..self }
+    }
+
+    const fn reloads(self) -> Self {
+        Self { reloads: true, ..self }
     }
 
     const fn inherits(self, attribute: &'static str) -> Self {
@@ -682,17 +688,17 @@ pub const KINDS: &[Kind] = &[
             known("restart_expire_time"),
             known("priority"),
             ignored("migration_mapping", "give migration_network_suffix or migrateuri"),
-            same("migration_network_suffix"),
-            same("migrateuri"),
-            same("migration_transport"),
+            same("migration_network_suffix").reloads(),
+            same("migrateuri").reloads(),
+            same("migration_transport").reloads(),
             known("use_virsh"),
             composed("xmlfile"),
             known("migrate"),
-            same("migrate_options"),
+            same("migrate_options").reloads(),
             known("tunnelled"),
             composed("path"),
             same("snapshot"),
-            to("status_program", "monitor_scripts"),
+            to("status_program", "monitor_scripts").reloads(),
             known("hypervisor"),
             composed("hypervisor_uri"),
             known("migration_uri"),

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod corosync;
+pub mod delta;
 pub mod diff;
 pub mod document;
 pub mod duration;

@@ -366,10 +366,26 @@ impl Reader<'_> {
             actions: self.read_actions(element),
             children: Vec::new(),
         };
+        // Stopping what others use as well would not leave them untouched (rhcs.md §5.6).
+        if resource.isolation.independent_subtree == 2 && self.is_shared(element) {
+            resource.isolation.independent_subtree = 0;
+        }
         self.resources.push(LocatedResource { element, service: service.clone(), resource: resource.clone() });
         let here = Ancestor { kind, attributes: &attributes, above: Some(above) };
         resource.children = self.read_children(element, service, &here, names);
         Some(resource)
+    }
+
+    /// Whether the definition that the element refers to is used elsewhere too.
+    fn is_shared(&self, element: ElementId) -> bool {
+        let document = self.document;
+        let Some(reference) = document.attribute(element, "ref") else { return false };
+        let rms = document.select("/cluster/rm");
+        let services = rms.into_iter().flat_map(|rm| document.children(rm));
+        let uses = services.flat_map(|service| document.descendants(service)).filter(|other| {
+            document.name(*other) == document.name(element) && document.attribute(*other, "ref") == Some(reference)
+        });
+        uses.count() > 1
     }
 
     /// The attributes of an element, or of the definition that it refers to with its own `__` attributes on top.

@@ -43,8 +43,43 @@ pub struct ServiceSpec {
     pub depend: Option<String>,
     /// How many resources: 1 script; 2 ip with a script beside it; 3 an fs around the script as well.
     pub resources: u32,
+    /// Marks of the script.
+    pub isolation: Option<Isolation>,
     /// Changes with every edit of the service.
     pub edition: u32,
+}
+
+/// Marks of one resource (rhcs.md §5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isolation {
+    /// 1 independent, 2 non-critical; 0: only failures are tolerated.
+    pub subtree: u32,
+    /// `__max_restarts` within five minutes; 0: not given.
+    pub max_restarts: u32,
+    /// `__max_failures` within a minute; 0: not given.
+    pub max_failures: u32,
+}
+
+impl Isolation {
+    fn draw(rng: &mut Rng) -> Self {
+        Self {
+            subtree: u32::try_from(rng.below(3)).unwrap_or(0),
+            max_restarts: if rng.chance(400) { 2 } else { 0 },
+            max_failures: if rng.chance(200) { 1 } else { 0 },
+        }
+    }
+
+    fn render(self) -> String {
+        let mut text = format!(" __independent_subtree=\"{}\"", self.subtree);
+        if self.max_restarts > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(text, " __max_restarts=\"{}\" __restart_expire_time=\"5m\"", self.max_restarts);
+        }
+        if self.max_failures > 0 {
+            let _ = write!(text, " __max_failures=\"{}\" __failure_expire_time=\"1m\"", self.max_failures);
+        }
+        text
+    }
 }
 
 impl ServiceSpec {
@@ -64,6 +99,7 @@ impl ServiceSpec {
             depend: if rng.chance(80) { others.first().map(ServiceSpec::full_name).map(|name| name.0) } else { None },
             resources: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
             edition: 0,
+            isolation: rng.chance(350).then(|| Isolation::draw(rng)),
         }
     }
 }
@@ -111,7 +147,11 @@ impl Spec {
     /// The next version, changed as an administrator would.
     pub fn change(&mut self, rng: &mut Rng) {
         self.version += 1;
-        match rng.below(6) {
+        match rng.below(7) {
+            6 => {
+                let count = self.services.len();
+                self.services[rng.index(count)].isolation = rng.chance(500).then(|| Isolation::draw(rng));
+            }
             0 if self.services.len() > 1 => {
                 let gone = self.services.remove(rng.index(self.services.len())).full_name().0;
                 for service in &mut self.services {
@@ -204,7 +244,8 @@ fn render_service(text: &mut String, index: usize, service: &ServiceSpec) {
         service.max_restarts,
         u8::from(service.exclusive)
     );
-    let script = format!("<script name=\"{name}\" file=\"/etc/init.d/{name}-{}\"/>", service.edition);
+    let marks = service.isolation.map(Isolation::render).unwrap_or_default();
+    let script = format!("<script name=\"{name}\" file=\"/etc/init.d/{name}-{}\"{marks}/>", service.edition);
     if service.resources >= 2 {
         let _ = write!(text, "<ip address=\"10.1.{index}.{}\"/>", name.len());
     }

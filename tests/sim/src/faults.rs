@@ -252,7 +252,7 @@ impl Sim {
         let Some(service) = self.rng.pick(&services).cloned() else { return };
         let names: Vec<_> = self.nodes.keys().map(|id| shared::ids::NodeName(format!("n{id}"))).collect();
         let Some(node) = self.rng.pick(&names).cloned() else { return };
-        let command = match self.rng.below(24) {
+        let command = match self.rng.below(25) {
             0..=3 => Command::Enable { service, on: None, by_domain: true },
             4..=5 => Command::Enable { service, on: None, by_domain: false },
             6..=7 => Command::Enable { service, on: Some(node), by_domain: false },
@@ -266,6 +266,7 @@ impl Sim {
             20 => Command::Lock,
             21 => Command::Unlock,
             22 => Command::Fence { node },
+            23 => Command::Convalesce { service },
             _ => return self.draw_acknowledgement(on),
         };
         self.request(on, command);
@@ -347,6 +348,9 @@ impl Sim {
                 shared::text::ServiceState::Failed => commands.push(Command::Disable { service }),
                 shared::text::ServiceState::Stopped if record.parked => {
                     commands.push(Command::Enable { service, on: None, by_domain: true });
+                }
+                shared::text::ServiceState::Started if !record.stopped_parts.is_empty() => {
+                    commands.push(Command::Convalesce { service });
                 }
                 _ => {}
             }

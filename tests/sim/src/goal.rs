@@ -1,10 +1,12 @@
 //! What must come true once the faults have stopped: every node a clean member, every service that can run started once, where
 //! its domain wants it, every request answered and ended.
 
+use std::collections::BTreeSet;
+
 use engine::Replicated;
 use engine::placement::{Level, Situation, level};
-use shared::conf::model::Conf;
-use shared::ids::NodeId;
+use shared::conf::model::{Conf, Resource};
+use shared::ids::{NodeId, ResourceName};
 use shared::status::{Placement, Reason};
 use shared::text::ServiceState;
 
@@ -69,6 +71,7 @@ impl Sim {
                 let Some(node) = self.nodes.get(&holder) else { return Some(format!("{name} has no such owner")) };
                 let missing = shared::tree::start_order(service)
                     .into_iter()
+                    .filter(|resource| !is_stopped_part(&service.tree, &resource.name, &record.stopped_parts))
                     .find(|resource| !node.running.contains(&(name.clone(), resource.name.clone())));
                 if let Some(resource) = missing {
                     return Some(format!("{name} is started on n{holder}, but {} does not run", resource.name));
@@ -128,6 +131,16 @@ impl Sim {
             }
         }
     }
+}
+
+/// Whether the resource is in one of these subtrees.
+fn is_stopped_part(tree: &[Resource], name: &ResourceName, parts: &BTreeSet<ResourceName>) -> bool {
+    fn contains(resource: &Resource, name: &ResourceName) -> bool {
+        resource.name == *name || resource.children.iter().any(|child| contains(child, name))
+    }
+    tree.iter().any(|resource| {
+        (parts.contains(&resource.name) && contains(resource, name)) || is_stopped_part(&resource.children, name, parts)
+    })
 }
 
 fn placed_by_policy(reason: &Reason) -> bool {

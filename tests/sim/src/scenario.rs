@@ -221,8 +221,9 @@ impl Stage<'_> {
         if let Some(state) = states.iter().find_map(|(_, daemon)| daemon.engine.replicated()) {
             for (name, record) in &state.services {
                 let frozen = if record.frozen { " (frozen)" } else { "" };
+                let partial = if record.stopped_parts.is_empty() { "" } else { " (partial)" };
                 let owner = record.holder.map(|id| format!(" on n{id}")).unwrap_or_default();
-                writeln!(text, "  {name} {}{frozen}{owner}", record.state.name())?;
+                writeln!(text, "  {name} {}{frozen}{partial}{owner}", record.state.name())?;
             }
         }
         for (id, node) in &sim.nodes {
@@ -278,6 +279,7 @@ fn parse_command(words: &[&str]) -> Result<Command> {
         ["restart", name] => Command::Restart { service: service(name) },
         ["relocate", name] => Command::Relocate { service: service(name), to: None },
         ["relocate", name, node] => Command::Relocate { service: service(name), to: Some(node.into()) },
+        ["convalesce", name] => Command::Convalesce { service: service(name) },
         ["freeze", name] => Command::Freeze { service: service(name) },
         ["unfreeze", name] => Command::Unfreeze { service: service(name) },
         ["lock"] => Command::Lock,

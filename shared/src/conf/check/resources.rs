@@ -323,11 +323,27 @@ fn check_isolation(ctx: &mut Context<'_>) {
             ctx.warning("isolation-ignored", place, text, "write it out in each service, or drop the mark");
         }
     }
+    for element in &elements {
+        check_limits(ctx, *element, "__max_restarts", "__restart_expire_time");
+        check_limits(ctx, *element, "__max_failures", "__failure_expire_time");
+    }
     for service in services(ctx) {
         if ctx.text(service, "__independent_subtree").is_some_and(|value| value != "0") {
             let text = "__independent_subtree has no effect on a service".to_owned();
             let place = ctx.document.attribute_place(service, "__independent_subtree");
             ctx.info("isolation-ignored", place, text, "set it on a resource");
+        }
+    }
+}
+
+/// A number and the time in which it counts work only together.
+fn check_limits(ctx: &mut Context<'_>, element: ElementId, number: &str, time: &str) {
+    for (given, missing) in [(number, time), (time, number)] {
+        let set = |name: &str| ctx.text(element, name).is_some_and(|value| value != "0");
+        if set(given) && !set(missing) {
+            let text = format!("{given} has no effect without {missing}");
+            let place = ctx.document.attribute_place(element, given);
+            ctx.warning("isolation-ignored", place, text, format!("add {missing}, or remove {given}"));
         }
     }
 }

@@ -1,0 +1,93 @@
+//! A walk over (a part of) a service's tree: which agents are still to be run, in order, and what has failed so far.
+//! Made by the holder, which gives the runs out and feeds their results back. Knows nothing of duties.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use shared::conf::model::{Resource, Service};
+use shared::ids::{ResourceName, ServiceName, Time};
+use shared::status::{Failure, ResourceState, ResourceStatus};
+
+use crate::event::{Action, Operation, Run, RunId};
+
+/// What is still to be run, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Walk {
+    pub(crate) operation: Operation,
+    pub(crate) todo: VecDeque<Resource>,
+    pub(crate) current: Option<(RunId, Resource)>,
+    pub(crate) failure: Option<Failure>,
+    /// Non-critical parts that did not start; the walk went on without them.
+    pub(crate) skipped: Vec<(ResourceName, Failure)>,
+    /// The walk was overtaken: end after the current run.
+    pub(crate) cancelled: bool,
+}
+
+impl Walk {
+    fn new(operation: Operation, resources: Vec<&Resource>) -> Self {
+        let todo = resources.into_iter().map(without_children).collect();
+        Self { operation, todo, current: None, failure: None, skipped: Vec::new(), cancelled: false }
+    }
+
+    pub(crate) fn start(service: &Service) -> Self {
+        Self::new(Operation::Start, shared::tree::start_order(service))
+    }
+
+    pub(crate) fn stop(service: &Service) -> Self {
+        Self::new(Operation::Stop, shared::tree::stop_order(service))
+    }
+
+    /// Starts only these, in the order of the tree.
+    pub(crate) fn start_of(service: &Service, names: &BTreeSet<ResourceName>) -> Self {
+        let mut walk = Self::start(service);
+        walk.todo.retain(|resource| names.contains(&resource.name));
+        walk
+    }
+
+    /// Stops only these, in the order of the tree.
+    pub(crate) fn stop_of(service: &Service, names: &BTreeSet<ResourceName>) -> Self {
+        let mut walk = Self::stop(service);
+        walk.todo.retain(|resource| names.contains(&resource.name));
+        walk
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.todo.is_empty() && self.current.is_none()
+    }
+}
+
+pub(crate) fn without_children(resource: &Resource) -> Resource {
+    Resource { children: Vec::new(), ..resource.clone() }
+}
+
+pub(crate) fn run_agent(
+    id: RunId,
+    service: &ServiceName,
+    resource: &Resource,
+    operation: Operation,
+    depth: u32,
+) -> Action {
+    let run = Run { service: service.clone(), resource: without_children(resource), operation, depth };
+    Action::RunAgent { id, run: Box::new(run) }
+}
+
+/// The resources of a service in start order, all in one state.
+pub(crate) fn statuses(service: &Service, state: ResourceState, at: Time) -> Vec<ResourceStatus> {
+    let mut depths = BTreeMap::new();
+    measure_depth(&service.tree, 0, &mut depths);
+    shared::tree::start_order(service)
+        .into_iter()
+        .map(|resource| ResourceStatus {
+            name: resource.name.clone(),
+            depth: depths.get(&resource.name).copied().unwrap_or(0),
+            state,
+            at,
+        })
+        .collect()
+}
+
+fn measure_depth(resources: &[Resource], depth: u32, depths: &mut BTreeMap<ResourceName, u32>) {
+    for resource in resources {
+        depths.insert(resource.name.clone(), depth);
+        measure_depth(&resource.children, depth + 1, depths);
+    }
+}
