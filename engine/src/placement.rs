@@ -3,62 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use shared::conf::model::{Conf, Service};
 use shared::ids::{NodeId, ServiceName};
+pub use shared::placement::{Level, Situation, level};
 use shared::status::Placement;
 use shared::text::ServiceState;
 
 use crate::replicated::{Record, Replicated};
-
-/// How much a failover domain wants a node (rhcs.md §4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Level {
-    Illegal,
-    Good,
-    Better,
-    Best,
-}
-
-/// What the score depends on beside the configuration.
-#[derive(Debug, Clone, Copy)]
-pub struct Situation<'a> {
-    /// Nodes that could run something.
-    pub online: &'a [NodeId],
-    pub owner: Option<NodeId>,
-    /// The service is started or starting on `owner`.
-    pub running: bool,
-}
-
-/// The level of one node for one service, in exactly the order of rhcs.md §4.2.
-pub fn level(conf: &Conf, service: &Service, node: NodeId, situation: Situation<'_>) -> Level {
-    let online = |id: NodeId| situation.online.contains(&id);
-    if !online(node) {
-        return Level::Illegal;
-    }
-    let Some(domain) = service.domain.as_ref().and_then(|name| conf.domain(name)) else { return Level::Best };
-    let priorities: BTreeMap<NodeId, u32> = domain
-        .nodes
-        .iter()
-        .filter_map(|(name, priority)| conf.node(name).map(|node| (node.id, *priority)))
-        .filter(|(id, _)| online(*id))
-        .collect();
-    let Some(preferred) = priorities.values().min() else {
-        return if domain.restricted { Level::Illegal } else { Level::Best };
-    };
-    let Some(priority) = priorities.get(&node) else {
-        return if domain.restricted { Level::Illegal } else { Level::Good };
-    };
-    let stays = domain.nofailback && situation.running && situation.owner.is_some_and(online);
-    let owned_here = situation.owner == Some(node);
-    match (priority > preferred, stays) {
-        (true, true) if owned_here => Level::Best,
-        (true, _) => Level::Better,
-        (false, true) if !owned_here => Level::Better,
-        (false, _) => Level::Best,
-    }
-}
 
 /// Services that count as running somewhere, by node, with whether one of them is exclusive.
 pub(crate) struct Load {

@@ -5,7 +5,8 @@ mod agent_support;
 use agent_support::{FakeRgmanager, Manager, Node, problem};
 use reqwest::{Response, StatusCode};
 use serde_json::json;
-use shared::api::{ConfDocument, ProblemCode};
+use shared::api::{ConfDocument, ConfPreview, ProblemCode};
+use shared::conf::delta::ServiceChange;
 use shared::ids::ConfVersion;
 use shared::socket::{Ask, PutConf, Reply};
 
@@ -143,4 +144,27 @@ async fn while_the_cluster_runs_it_gets_the_configuration_and_ricci_writes_nothi
     assert_eq!(read.text, CONF);
     problem(put(&manager, &node, CONF, true).await, 409, ProblemCode::ClusterRunning).await;
     assert_eq!(stored(&node), None);
+}
+
+#[tokio::test]
+async fn a_preview_tells_what_would_restart_and_stores_nothing() {
+    let node = Node::start();
+    let manager = node.paired().await;
+    let preview = |text: String| {
+        let (manager, node) = (&manager, &node);
+        async move { manager.post(node, "/v1/conf/preview", &json!({ "text": text })).await }
+    };
+    problem(preview(CONF.to_owned()).await, 404, ProblemCode::NotFound).await;
+    put(&manager, &node, CONF, true).await;
+    let next = CONF.replace("config_version=\"3\"", "config_version=\"4\"");
+    let told: ConfPreview = preview(next.clone()).await.json().await.unwrap();
+    assert!(told.against == ConfVersion(3) && told.delta.is_empty(), "{told:?}");
+    let removed = preview(next.replace("service name=\"web\"", "service name=\"shop\"")).await;
+    let told: ConfPreview = removed.json().await.unwrap();
+    let changes: Vec<_> = told.delta.services.iter().map(|service| (service.name.0.as_str(), service.change)).collect();
+    let expected = [("service:shop", ServiceChange::Added { starts: true }), ("service:web", ServiceChange::Removed)];
+    assert_eq!(changes, expected);
+    assert!(!told.delta.services[1].tree.stop.is_empty());
+    problem(preview("garbage".to_owned()).await, 422, ProblemCode::Findings).await;
+    assert_eq!(stored(&node).as_deref(), Some(CONF));
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::api::ProblemCode;
 
 /// Every path but the liveness answer and pairing.
-const PINNED: [(&str, &str); 18] = [
+const PINNED: [(&str, &str); 19] = [
     ("GET", "/v1/node"),
     ("GET", "/v1/status"),
     ("GET", "/v1/status/stream"),
@@ -20,6 +20,7 @@ const PINNED: [(&str, &str); 18] = [
     ("GET", "/v1/conf"),
     ("PUT", "/v1/conf"),
     ("POST", "/v1/conf/check"),
+    ("POST", "/v1/conf/preview"),
     ("DELETE", "/v1/cluster"),
     ("GET", "/v1/cluster/key"),
     ("POST", "/v1/cluster/start"),

@@ -182,3 +182,79 @@ fn rules_list_every_type_with_its_agent() {
         assert!(ran.code == 1 && ran.err.contains("\nusage: rg_test"), "{ran:?}");
     }
 }
+
+/// The good file and another version of it.
+fn successor(from: &str, to: &str) -> (Desk, String, String) {
+    let desk = Desk::with(GOOD);
+    assert!(GOOD.contains(from), "{from}");
+    let new = desk.directory.path().join("new.conf");
+    std::fs::write(&new, GOOD.replace(from, to).replace("config_version=\"7\"", "config_version=\"8\"")).unwrap();
+    let path = |file: PathBuf| file.to_str().unwrap().to_owned();
+    let (old, new) = (path(desk.file()), path(new));
+    (desk, old, new)
+}
+
+#[test]
+fn delta_shows_what_stops_and_starts_when_one_file_follows_another() {
+    let (desk, old, new) = successor(
+        "<apache name=\"httpd\"/></fs>\n    </service>",
+        "<apache name=\"httpd\" config_file=\"/etc/other.conf\"/></fs>\n    </service>\n    <service name=\"mail\"><script name=\"mta\" file=\"/etc/init.d/mta\"/></service>",
+    );
+    let ran = desk.run("rg_test", &["delta", &old, &new]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for tree in
+        ["      apache [ NEEDSTOP ] {\n", "    apache [ NEEDSTART ] {\n", "service [ NEEDSTART ] {\n", "  fs {\n"]
+    {
+        assert!(ran.out.contains(tree.trim_start_matches("      ")), "{tree}: {}", ran.out);
+    }
+    let phases = "=== Operations (down-phase) ===\n[stop] apache:httpd\n\
+                  === Operations (up-phase) ===\n[start] apache:httpd\n[start] service:mail\n[start] script:mta\n\
+                  === Changes without restart ===\n";
+    assert!(ran.out.ends_with(phases), "{}", ran.out);
+}
+
+#[test]
+fn delta_tells_what_changes_without_a_restart_and_speaks_json() {
+    let (desk, old, new) = successor("domain=\"east\" recovery=\"relocate\"", "recovery=\"disable\" autostart=\"0\"");
+    let ran = desk.run("rg_test", &["delta", &old, &new]);
+    let quiet = "=== Operations (down-phase) ===\n=== Operations (up-phase) ===\n=== Changes without restart ===\n\
+                 service:web domain: east -> (none)\nservice:web autostart: 1 -> 0\n\
+                 service:web recovery: relocate -> disable\n";
+    assert!(ran.out.contains("service [ RECONFIG ] {\n") && ran.out.ends_with(quiet), "{}", ran.out);
+    let ran = desk.run("rg_test", &["delta", &old, &new, "-o", "json"]);
+    let delta: shared::conf::delta::Delta = serde_json::from_str(&ran.out).unwrap();
+    assert!(delta.services[0].tree.is_quiet() && delta.services[0].tree.keep.len() == 4, "{delta:?}");
+    let missing = desk.run("rg_test", &["delta", &old, "/does/not/exist"]);
+    assert!(missing.code == 1 && missing.err.contains("/does/not/exist"), "{missing:?}");
+}
+
+#[test]
+fn rank_tells_where_a_service_would_go_and_why() {
+    let desk = Desk::with(GOOD);
+    let file = desk.file();
+    let rank = |options: &[&str]| desk.run("rg_test", &[&["rank", file.to_str().unwrap(), "web"], options].concat());
+    rank(&[]).expect(
+        0,
+        "node1 BEST has priority 1, the best that is online\n\
+         node2 BETTER has priority 2, and a node with priority 1 is online\n\
+         node3 ILLEGAL is not in the failover domain, which is restricted\n",
+    );
+    rank(&["--online", "node2,node3", "--owner", "node2", "--state", "started"]).expect(
+        0,
+        "node2 BEST has priority 2, the best that is online\n\
+         node1 ILLEGAL is offline\n\
+         node3 ILLEGAL is not in the failover domain, which is restricted\n",
+    );
+    let ran = rank(&["--online", "node3", "-o", "json"]);
+    let ranked: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(ranked[2]["node"], "node3");
+    assert_eq!((&ranked[2]["level"], &ranked[2]["why"]), (&"ILLEGAL".into(), &"restricted-offline".into()));
+    for (options, sentence) in [
+        (&["--online", "node9"][..], "there is no node node9 in "),
+        (&["--owner", "node1", "--state", "running"][..], "'running' is no state of a service"),
+        (&["--owner"][..], "'--owner' is unknown here or lacks its value"),
+    ] {
+        let ran = rank(options);
+        assert!(ran.code == 1 && ran.err.contains(sentence), "{ran:?}");
+    }
+}

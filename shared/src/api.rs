@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::delta::Delta;
 use crate::conf::finding::Finding;
 use crate::ids::{BootId, ConfDigest, ConfVersion, NodeName};
 use crate::status::Refusal;
@@ -33,6 +34,8 @@ pub mod path {
     pub const CONF: &str = "/v1/conf";
     /// POST `CheckConf` → `Checked`.
     pub const CONF_CHECK: &str = "/v1/conf/check";
+    /// POST `CheckConf` → `ConfPreview`: what it would change for services here; nothing is stored.
+    pub const CONF_PREVIEW: &str = "/v1/conf/preview";
     /// DELETE: the node leaves its cluster for good; refused while the cluster runs on it.
     pub const CLUSTER: &str = "/v1/cluster";
     /// GET → `CorosyncKey`. PUT `CorosyncKey`. POST: make one if there is none → `CorosyncKey`.
@@ -179,6 +182,16 @@ pub struct CheckConf {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
+    pub findings: Vec<Finding>,
+}
+
+/// What would become of services if a configuration came into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfPreview {
+    /// The configuration it is compared with: in force here, or on disk if the cluster does not run here.
+    pub against: ConfVersion,
+    pub delta: Delta,
+    /// Without errors, or there would be no preview.
     pub findings: Vec<Finding>,
 }
 

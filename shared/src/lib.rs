@@ -10,6 +10,7 @@ pub mod api;
 pub mod conf;
 mod error_chain;
 pub mod ids;
+pub mod placement;
 pub mod socket;
 pub mod status;
 pub mod text;

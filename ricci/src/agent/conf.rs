@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
-use shared::api::{ConfAccepted, ConfDocument, ConfOnDisk, ProblemCode, PutConf};
+use shared::api::{ConfAccepted, ConfDocument, ConfOnDisk, ConfPreview, ProblemCode, PutConf};
 use shared::conf::corosync::{RenderOptions, render_corosync_conf};
+use shared::conf::delta::Delta;
 use shared::conf::{Document, Finding, Severity};
 use shared::ids::{ConfDigest, ConfVersion};
 
@@ -72,6 +73,15 @@ pub(super) async fn document(app: &App) -> Result<ConfDocument, ApiError> {
 /// Everything that is to be said of a cluster.conf.
 pub(super) fn check(text: &str) -> Vec<Finding> {
     shared::conf::load(text).findings
+}
+
+/// What a text without errors would change for services, compared with what is in force.
+pub(super) fn preview(present: &ConfDocument, text: &str) -> Result<ConfPreview, ApiError> {
+    let loaded = shared::conf::load(text);
+    let findings = loaded.findings.clone();
+    let next = loaded.accept().map_err(ApiError::findings)?;
+    let now = shared::conf::load(&present.text).accept().map_err(ApiError::findings)?;
+    Ok(ConfPreview { against: present.version, delta: Delta::between(&now, &next), findings })
 }
 
 /// Writes a configuration for a cluster that does not run here.

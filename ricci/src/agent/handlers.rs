@@ -12,9 +12,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shared::api::{
-    AgentMetadata, AgentSummary, Alive, CheckConf, Checked, ConfAccepted, ConfDocument, CorosyncKey, FenceTest,
-    FenceTested, HostOperationKind, LogLine, NodeReport, PairRequest, Paired, ProblemCode, PutConf, StartCluster,
-    StopCluster,
+    AgentMetadata, AgentSummary, Alive, CheckConf, Checked, ConfAccepted, ConfDocument, ConfPreview, CorosyncKey,
+    FenceTest, FenceTested, HostOperationKind, LogLine, NodeReport, PairRequest, Paired, ProblemCode, PutConf,
+    StartCluster, StopCluster,
 };
 use shared::ids::RequestId;
 use shared::socket::{Ask, PutConf as PutResult, Reply};
@@ -228,6 +228,12 @@ pub(super) async fn check_conf(JsonBody(check): JsonBody<CheckConf>) -> Answered
     conf::check_length(&check.text)?;
     let findings = super::files::off_loop(move || conf::check(&check.text)).await;
     Ok(Json(Checked { findings }))
+}
+
+pub(super) async fn preview_conf(State(app): Shared, JsonBody(check): JsonBody<CheckConf>) -> Answered<ConfPreview> {
+    conf::check_length(&check.text)?;
+    let Json(present) = conf(State(app)).await?;
+    super::files::off_loop(move || conf::preview(&present, &check.text)).await.map(Json)
 }
 
 pub(super) async fn leave_cluster(

@@ -23,7 +23,7 @@ pub(super) fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": schemas(),
+            "schemas": all_schemas(),
             "securitySchemes": {
                 "pinned": { "type": "mutualTLS", "description": "A client certificate that was pinned by POST /v1/pair." }
             },
@@ -75,6 +75,14 @@ fn reference(schema: &str) -> Value {
 fn object(properties: Value) -> Value {
     let required: Vec<String> = properties.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
     json!({ "type": "object", "properties": properties, "required": required })
+}
+
+fn all_schemas() -> Value {
+    let mut all = schemas();
+    if let (Some(all), Value::Object(preview)) = (all.as_object_mut(), preview_schemas()) {
+        all.extend(preview);
+    }
+    all
 }
 
 fn schemas() -> Value {
@@ -150,6 +158,33 @@ fn schemas() -> Value {
             ] },
             "text": text(), "refusal": { "type": "object" }, "findings": list("Finding"), "node": text(),
         } },
+    })
+}
+
+/// What a configuration would change.
+fn preview_schemas() -> Value {
+    let text = || json!({ "type": "string" });
+    let texts = || json!({ "type": "array", "items": { "type": "string" } });
+    let list = |schema: &str| json!({ "type": "array", "items": reference(schema) });
+    json!({
+        "TreeDelta": object(json!({
+            "stop": texts(), "start": texts(), "reconfigure": texts(), "keep": texts(),
+        })),
+        "ServiceDelta": object(json!({
+            "name": text(),
+            "change": { "type": "object", "required": ["kind"], "properties": {
+                "kind": { "enum": ["added", "removed", "changed"] }, "starts": { "type": "boolean" },
+            } },
+            "attributes": { "type": "array", "items": object(json!({
+                "name": text(), "old": { "type": ["string", "null"] }, "new": { "type": ["string", "null"] },
+            })) },
+            "tree": reference("TreeDelta"),
+        })),
+        "ConfPreview": object(json!({
+            "against": json!({ "type": "integer" }),
+            "delta": object(json!({ "services": list("ServiceDelta"), "domains": texts() })),
+            "findings": list("Finding"),
+        })),
     })
 }
 

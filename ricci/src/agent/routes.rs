@@ -192,6 +192,11 @@ pub(super) fn table() -> Vec<Route> {
             .within(20)
             .takes("CheckConf")
             .gives(200, "Checked"),
+        route(Post, path::CONF_PREVIEW, "What a cluster.conf would change for services.", handlers::preview_conf)
+            .up_to(CONF)
+            .within(20)
+            .takes("CheckConf")
+            .gives(200, "ConfPreview"),
         route(Delete, path::CLUSTER, "This node leaves its cluster for good.", handlers::leave_cluster)
             .within(30)
             .gives_nothing(204),

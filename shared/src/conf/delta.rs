@@ -35,7 +35,7 @@ pub struct ServiceDelta {
 
 /// How a service differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ServiceChange {
     /// New; starts unless `autostart="0"`.
     Added {

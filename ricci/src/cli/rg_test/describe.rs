@@ -1,12 +1,14 @@
 //! A cluster.conf as the cluster understands it: references resolved, defaults and inherited attributes filled in,
 //! each resource with what will run it. Also the table of types. Pure: a conf in, text out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use shared::agents::kinds::{Attribute, Becomes, Kind, Runs};
 use shared::agents::mapping::{self, kinds};
 use shared::conf::model::{Conf, Domain, GlobalResource, Recovery, Resource, Service};
 use shared::conf::secret::{MASK, is_secret};
+use shared::ids::{ResourceName, ServiceName};
 
 /// Shared resources, trees and failover domains.
 pub fn render_conf(conf: &Conf) -> String {
@@ -16,14 +18,33 @@ pub fn render_conf(conf: &Conf) -> String {
         render_global(&mut out, resource);
     }
     line(&mut out, 0, "=== Resource Tree ===");
-    for service in &conf.services {
-        render_service(&mut out, service);
-    }
+    out.push_str(&render_trees(conf, &Marks::default()));
     line(&mut out, 0, "=== Failover Domains ===");
     for domain in &conf.domains {
         render_domain(&mut out, conf, domain);
     }
     out
+}
+
+/// Words that stand at services and resources in a tree.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    pub(super) services: BTreeMap<ServiceName, &'static str>,
+    pub(super) resources: BTreeMap<(ServiceName, ResourceName), &'static str>,
+}
+
+/// The trees of all services.
+pub(super) fn render_trees(conf: &Conf, marks: &Marks) -> String {
+    let mut out = String::new();
+    for service in &conf.services {
+        render_service(&mut out, service, marks);
+    }
+    out
+}
+
+/// `TYPE {`, or `TYPE [ MARK ] {`.
+fn opening(kind: &str, mark: Option<&&'static str>) -> String {
+    mark.map_or_else(|| format!("{kind} {{"), |mark| format!("{kind} [ {mark} ] {{"))
 }
 
 fn render_global(out: &mut String, resource: &GlobalResource) {
@@ -36,9 +57,9 @@ fn render_global(out: &mut String, resource: &GlobalResource) {
     out.push('\n');
 }
 
-fn render_service(out: &mut String, service: &Service) {
+fn render_service(out: &mut String, service: &Service, marks: &Marks) {
     let (kind, name) = service.name.0.split_once(':').unwrap_or(("service", service.name.as_str()));
-    line(out, 0, &format!("{kind} {{"));
+    line(out, 0, &opening(kind, marks.services.get(&service.name)));
     let mut field = |name: &str, value: &str| line(out, 1, &format!("{name} = \"{value}\";"));
     field("name", name);
     if let Some(domain) = &service.domain {
@@ -56,7 +77,7 @@ fn render_service(out: &mut String, service: &Service) {
         field("depend_mode", if service.depend_hard { "hard" } else { "soft" });
     }
     for resource in &service.tree {
-        render_resource(out, resource, 1);
+        render_resource(out, service, resource, 1, marks);
     }
     line(out, 0, "}");
 }
@@ -70,8 +91,9 @@ fn recovery_word(recovery: Recovery) -> &'static str {
     }
 }
 
-fn render_resource(out: &mut String, resource: &Resource, depth: usize) {
-    line(out, depth, &format!("{} {{", resource.kind));
+fn render_resource(out: &mut String, service: &Service, resource: &Resource, depth: usize, marks: &Marks) {
+    let mark = marks.resources.get(&(service.name.clone(), resource.name.clone()));
+    line(out, depth, &opening(&resource.kind, mark));
     for (name, value) in &resource.attributes {
         line(out, depth + 1, &format!("{name} = \"{}\";", shown(name, value)));
     }
@@ -80,7 +102,7 @@ fn render_resource(out: &mut String, resource: &Resource, depth: usize) {
         Err(error) => line(out, depth + 1, &format!("# cannot be run: {error}")),
     }
     for child in &resource.children {
-        render_resource(out, child, depth + 1);
+        render_resource(out, service, child, depth + 1, marks);
     }
     line(out, depth, "}");
 }

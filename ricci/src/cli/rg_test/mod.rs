@@ -1,19 +1,25 @@
 //! `rg_test`: what a cluster.conf means, without a cluster (rhcs.md §5.8): its resources, trees and failover domains,
-//! the order in which a service starts and stops, and the types that are known.
+//! the order in which a service starts and stops, what another version would change, where a service would go, and the types
+//! that are known.
 //!
 //! Reads a file and prints. Runs no agent: that is rgmanager's alone, which knows what runs where.
 
+mod delta;
 mod describe;
 mod noop;
+mod rank;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use shared::conf::delta::Delta;
 use shared::conf::model::Conf;
 use shared::conf::{Loaded, Severity, load};
 
+pub use self::delta::render_delta;
 pub use self::describe::{render_conf, render_rules};
 pub use self::noop::{NotFound, Operation, render_noop};
+pub use self::rank::{Imagined, Ranked, Unfit, rank, render_rank};
 use super::conf_file::{read, render_findings};
 use super::console::{complain, print};
 use super::definition::{Completes, Definition, Operands, flag, long};
@@ -25,6 +31,12 @@ usage: rg_test test FILE
        rg_test noop FILE start|stop|status TYPE NAME
            in which order the resources of TYPE NAME are started, stopped or
            checked; runs nothing
+       rg_test delta OLD NEW [-o json]
+           what stops and starts when NEW follows OLD, and what changes without
+           a restart
+       rg_test rank FILE SERVICE [--online NODE,NODE] [--owner NODE]
+                    [--state STATE] [-o json]
+           where the failover domain of SERVICE wants it, the best node first
        rg_test rules
            the resource types, what runs them, and their attributes
        rg_test -v
@@ -53,6 +65,16 @@ enum Parsed {
         kind: String,
         name: String,
     },
+    Delta {
+        old: PathBuf,
+        new: PathBuf,
+        form: Form,
+    },
+    Rank {
+        file: PathBuf,
+        imagined: Imagined,
+        form: Form,
+    },
     Rules,
     Version,
     Usage,
@@ -60,11 +82,20 @@ enum Parsed {
     Unknown(String),
 }
 
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+}
+
 /// Runs the command.
 pub fn main() -> ExitCode {
     match parse(&getopt::process_arguments()) {
         Parsed::Test(file) => test(&file),
         Parsed::Noop { file, operation, kind, name } => noop(&file, operation, &kind, &name),
+        Parsed::Delta { old, new, form } => delta(&old, &new, form),
+        Parsed::Rank { file, imagined, form } => rank_nodes(&file, &imagined, form),
         Parsed::Rules => {
             print(&render_rules());
             ExitCode::SUCCESS
@@ -95,11 +126,16 @@ fn parse(arguments: &[String]) -> Parsed {
         ["test", _, _, _, _] => Parsed::Unknown(
             "agents are run by rgmanager only; 'noop' shows what would be run, 'clusvcadm' has it done".into(),
         ),
+        ["delta", old, new] => Parsed::Delta { old: old.into(), new: new.into(), form: Form::Text },
+        ["delta", old, new, "-o", "json"] => Parsed::Delta { old: old.into(), new: new.into(), form: Form::Json },
+        ["rank", file, service, ref rest @ ..] => parse_rank(file, service, rest),
         ["rules"] => Parsed::Rules,
         ["-v" | "-V"] => Parsed::Version,
         ["-h" | "-?" | "--help"] => Parsed::Usage,
         [] => Parsed::Unknown("no command given".into()),
-        ["test" | "noop" | "rules", ..] => Parsed::Unknown(format!("wrong number of arguments for '{}'", words[0])),
+        ["test" | "noop" | "delta" | "rank" | "rules", ..] => {
+            Parsed::Unknown(format!("wrong number of arguments for '{}'", words[0]))
+        }
         [other, ..] => Parsed::Unknown(format!("there is no command '{other}'")),
     }
 }
@@ -111,6 +147,62 @@ fn test(file: &std::path::Path) -> ExitCode {
         print(&format!("Running in test mode.\n{}", render_conf(conf)));
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn parse_rank(file: &str, service: &str, options: &[&str]) -> Parsed {
+    let mut imagined = Imagined { service: service.to_owned(), ..Imagined::default() };
+    let mut form = Form::Text;
+    for pair in options.chunks(2) {
+        match *pair {
+            ["--online", nodes] => imagined.online = Some(nodes.split(',').map(str::to_owned).collect()),
+            ["--owner", node] => imagined.owner = Some(node.to_owned()),
+            ["--state", state] => imagined.state = Some(state.to_owned()),
+            ["-o", "json"] => form = Form::Json,
+            [option, ..] => return Parsed::Unknown(format!("'{option}' is unknown here or lacks its value")),
+            [] => {}
+        }
+    }
+    Parsed::Rank { file: file.into(), imagined, form }
+}
+
+fn delta(old: &std::path::Path, new: &std::path::Path, form: Form) -> ExitCode {
+    let (Some(old), Some(new)) = (usable(old), usable(new)) else { return ExitCode::FAILURE };
+    match form {
+        Form::Text => print(&format!("Running in test mode.\n{}", render_delta(&old, &new))),
+        Form::Json => print_json(&Delta::between(&old, &new)),
+    }
+    ExitCode::SUCCESS
+}
+
+fn rank_nodes(file: &std::path::Path, imagined: &Imagined, form: Form) -> ExitCode {
+    let Some(conf) = usable(file) else { return ExitCode::FAILURE };
+    match (rank(&conf, imagined), form) {
+        (Ok(ranked), Form::Text) => print(&render_rank(&ranked)),
+        (Ok(ranked), Form::Json) => print_json(&ranked),
+        (Err(unfit), _) => {
+            complain(&format!("rg_test: {unfit} in {}", file.display()));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => complain(&format!("rg_test: the answer cannot be written as JSON: {error}")),
+    }
+}
+
+/// The configuration in a file without errors; what is wrong has been told otherwise.
+fn usable(file: &std::path::Path) -> Option<Conf> {
+    match loaded(file, Severity::Error)?.accept() {
+        Ok(conf) => Some(conf),
+        Err(_) => {
+            complain(&format!("rg_test: {} has errors; nothing can be told from it", file.display()));
+            None
+        }
+    }
 }
 
 fn noop(file: &std::path::Path, operation: Operation, kind: &str, name: &str) -> ExitCode {
