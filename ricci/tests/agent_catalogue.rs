@@ -32,9 +32,13 @@ async fn installed_agents_are_listed_with_their_metadata() {
         "echo '<resource-agent name=\"Thing\"><shortdesc lang=\"en\">A thing</shortdesc></resource-agent>'",
     );
     std::fs::write(node.path("ocf/resource.d/heartbeat/notes.txt"), "no program").unwrap();
-    assert_eq!(manager.json(&node, "/v1/agents/fence").await, json!([{ "name": "fence_x", "short": "Fences x" }]));
+    let fence = manager.json(&node, "/v1/agents/fence").await;
+    assert_eq!(fence.as_array().unwrap().len(), 1, "{fence}");
+    assert_eq!((&fence[0]["name"], &fence[0]["short"]), (&json!("fence_x"), &json!("Fences x")));
+    assert_eq!(fence[0]["problem"], json!("it offers neither off nor reboot, so that it can fence nothing"));
     let resource = manager.json(&node, "/v1/agents/resource").await;
-    assert_eq!(resource, json!([{ "name": "ocf:heartbeat:Thing", "short": "A thing" }]));
+    assert_eq!((&resource[0]["name"], &resource[0]["short"]), (&json!("ocf:heartbeat:Thing"), &json!("A thing")));
+    assert_eq!(resource.as_array().unwrap().len(), 1, "{resource}");
     let metadata = manager.json(&node, "/v1/agents/resource/ocf:heartbeat:Thing/metadata").await;
     assert!(metadata["xml"].as_str().unwrap().contains("A thing"));
 }
@@ -52,6 +56,72 @@ async fn metadata_is_asked_once_per_version_of_the_agent() {
     fence_agent(&node, "fence_x");
     manager.json(&node, "/v1/agents/fence/fence_x/metadata").await;
     assert_eq!(runs(), 2);
+}
+
+/// An agent with one parameter, which is asked by `validate-all` as well.
+fn resource_agent(node: &Node, name: &str) {
+    let script = format!(
+        r#"case $1 in
+meta-data) echo run >> {runs}; echo '<resource-agent name="{name}" version="1.2"><shortdesc lang="en">A thing</shortdesc><parameters><parameter name="port" required="1"><content type="integer"/></parameter><parameter name="password"><content type="string"/></parameter></parameters><actions><action name="start" timeout="9s"/><action name="stop"/><action name="monitor"/><action name="validate-all"/></actions></resource-agent>';;
+validate-all) echo "port $OCF_RESKEY_port with $OCF_RESKEY_password is taken"; exit 2;;
+esac"#,
+        runs = node.path("runs").display(),
+    );
+    node.script(&format!("ocf/resource.d/heartbeat/{name}"), &script);
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_delays_neither_the_list_nor_the_others() {
+    let node = Node::start();
+    let manager = node.paired().await;
+    resource_agent(&node, "Thing");
+    // It reads a pipe that nobody ever writes.
+    let never = node.path("never");
+    assert!(std::process::Command::new("mkfifo").arg(&never).status().unwrap().success());
+    node.script("ocf/resource.d/heartbeat/Hangs", &format!("cat {}", never.display()));
+    let list = manager.json(&node, "/v1/agents/resource").await;
+    let names: Vec<&Value> = list.as_array().unwrap().iter().map(|agent| &agent["name"]).collect();
+    assert_eq!(names, [&json!("ocf:heartbeat:Hangs"), &json!("ocf:heartbeat:Thing")]);
+    assert_eq!((&list[0]["short"], &list[0]["digest"]), (&json!(""), &Value::Null));
+    assert_eq!((&list[1]["short"], &list[1]["version"]), (&json!("A thing"), &json!("1.2")));
+    // It is given up in the end, and the list says so.
+    let refused = manager.get(&node, "/v1/agents/resource/ocf:heartbeat:Hangs/metadata").await;
+    assert!(problem(refused, 404, ProblemCode::NotFound).await.text.contains("did not end within 10 seconds"));
+    let list = manager.json(&node, "/v1/agents/resource").await;
+    assert!(list[0]["problem"].as_str().unwrap().contains("did not end within 10 seconds"), "{list}");
+}
+
+#[tokio::test]
+async fn a_restarted_ricci_knows_what_the_agents_said() {
+    let mut node = Node::start();
+    let manager = node.paired().await;
+    resource_agent(&node, "Thing");
+    let before = manager.json(&node, "/v1/agents/resource").await;
+    node.kill();
+    node.run();
+    assert_eq!(manager.json(&node, "/v1/agents/resource").await, before);
+    let runs = std::fs::read_to_string(node.path("runs")).unwrap();
+    assert_eq!(runs.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn parameters_are_judged_by_the_schema_and_by_the_agent() {
+    let node = Node::start();
+    let manager = node.paired().await;
+    resource_agent(&node, "Thing");
+    let schema = manager.json(&node, "/v1/agents/resource/ocf:heartbeat:Thing/schema").await;
+    assert_eq!(schema["parameters"][0]["type"], json!({ "kind": "integer", "min": null, "max": null }));
+    assert_eq!(schema["actions"][0]["timeout_ms"], json!(9000));
+    let place = "/v1/agents/resource/ocf:heartbeat:Thing/validate";
+    let asked = json!({ "parameters": [["port", "x"], ["password", "geheim"]] });
+    let response = manager.post(&node, place, &asked).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let validated: Value = response.json().await.unwrap();
+    assert_eq!(validated["complaints"][0]["text"], json!("port=\"x\" cannot be right: give a whole number"));
+    assert_eq!(validated["said"]["code"], json!(2));
+    assert_eq!(validated["said"]["output"], json!("port x with (secret) is taken\n"));
+    let smuggled = json!({ "parameters": [["port\nLD_PRELOAD", "x"]] });
+    problem(manager.post(&node, place, &smuggled).await, 400, ProblemCode::BadRequest).await;
 }
 
 #[tokio::test]
@@ -137,6 +207,9 @@ async fn the_openapi_document_has_every_path() {
         path::FENCE_AGENTS,
         path::RESOURCE_AGENT_METADATA,
         path::FENCE_AGENT_METADATA,
+        path::RESOURCE_AGENT_SCHEMA,
+        path::FENCE_AGENT_SCHEMA,
+        path::RESOURCE_AGENT_VALIDATE,
         path::LOG,
         path::OPENAPI,
     ];

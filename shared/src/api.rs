@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::agents::metadata::Complaint;
 use crate::conf::delta::Delta;
 use crate::conf::finding::Finding;
 use crate::ids::{BootId, ConfDigest, ConfVersion, NodeName};
@@ -56,6 +57,12 @@ pub mod path {
     pub const RESOURCE_AGENT_METADATA: &str = "/v1/agents/resource/{name}/metadata";
     /// GET `/v1/agents/fence/{name}/metadata` → `AgentMetadata`.
     pub const FENCE_AGENT_METADATA: &str = "/v1/agents/fence/{name}/metadata";
+    /// GET → `AgentSchema` of a resource agent.
+    pub const RESOURCE_AGENT_SCHEMA: &str = "/v1/agents/resource/{name}/schema";
+    /// GET → `AgentSchema` of a fence agent.
+    pub const FENCE_AGENT_SCHEMA: &str = "/v1/agents/fence/{name}/schema";
+    /// POST `ValidateAgent` → `Validated`: the parameters against the schema, and the agent's own word.
+    pub const RESOURCE_AGENT_VALIDATE: &str = "/v1/agents/resource/{name}/validate";
     /// GET → `Vec<LogLine>`. Query: `lines` (default 200).
     pub const LOG: &str = "/v1/log";
     /// GET → the OpenAPI document.
@@ -235,6 +242,8 @@ pub enum FenceTestAction {
     Status,
     Monitor,
     List,
+    /// The agent looks at its arguments only, without the device.
+    ValidateAll,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +258,43 @@ pub struct FenceTested {
 pub struct AgentSummary {
     /// `ocf:heartbeat:IPaddr2`, `fence_ipmilan`.
     pub name: String,
+    /// Empty if it does not say, or was not asked yet.
     pub short: String,
+    /// Of the agent, as it says.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Of its metadata: nodes whose agents differ in it have other versions of the agent. `None`: not asked yet, or
+    /// it tells nothing.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Why it cannot be used: it tells nothing of itself, or too little.
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// Asks whether a resource agent would take these parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidateAgent {
+    pub parameters: Vec<(String, String)>,
+}
+
+/// What is to be said of parameters of a resource agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// By the schema.
+    pub complaints: Vec<Complaint>,
+    /// By the agent itself on this node; `None` if it offers no `validate-all`.
+    pub said: Option<AgentSaid>,
+}
+
+/// What an agent answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSaid {
+    /// 0: fine. `None`: no answer in time.
+    pub code: Option<i32>,
+    /// Secrets masked.
+    pub output: String,
+    pub duration_ms: u64,
 }
 
 /// The agent's own XML; parsed by `shared::agents::metadata`.

@@ -79,7 +79,11 @@ impl App {
             log: Log::new(&host, own),
             host,
             operations: Operations::open(&options.state_dir)?,
-            catalogue: Catalogue::new(options.ocf_root.clone(), options.fence_dir.clone()),
+            catalogue: Catalogue::new(
+                options.ocf_root.clone(),
+                options.fence_dir.clone(),
+                options.state_dir.join("agents.json"),
+            ),
             versions: Versions::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             fence_tests: Semaphore::new(FENCE_TESTS_MAX),

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use shared::agents::metadata::AgentClass;
 use shared::api::{FenceTest, FenceTestAction, FenceTested, ProblemCode};
-use shared::conf::secret::{MASK, is_secret};
 
 use super::app::App;
-use super::catalogue::Kind;
+use super::catalogue::mask;
 use super::problem::ApiError;
 use super::process::Run;
 
@@ -20,7 +20,7 @@ const OUTPUT_MAX_CHARS: usize = 16 * 1024;
 
 /// Runs the test.
 pub(super) async fn run(app: &App, who: &str, test: &FenceTest) -> Result<FenceTested, ApiError> {
-    let program = app.catalogue.find(Kind::Fence, &test.agent).ok_or_else(|| {
+    let program = app.catalogue.find(AgentClass::Fence, &test.agent).ok_or_else(|| {
         ApiError::new(ProblemCode::NotFound, format!("there is no fence agent {:?} here", test.agent))
     })?;
     let input = render_arguments(test)?;
@@ -45,6 +45,7 @@ fn word(action: FenceTestAction) -> &'static str {
         FenceTestAction::Status => "status",
         FenceTestAction::Monitor => "monitor",
         FenceTestAction::List => "list",
+        FenceTestAction::ValidateAll => "validate-all",
     }
 }
 
@@ -71,19 +72,10 @@ fn render_arguments(test: &FenceTest) -> Result<String, ApiError> {
     Ok(input)
 }
 
-/// Replaces every value whose name sounds secret, longest first, so that one inside another leaves no rest.
-fn mask(output: &str, arguments: &[(String, String)]) -> String {
-    let mut values: Vec<&str> = arguments
-        .iter()
-        .filter(|(name, value)| is_secret(name) && !value.is_empty())
-        .map(|(_, value)| value.as_str())
-        .collect();
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values.iter().fold(output.to_owned(), |text, value| text.replace(value, MASK))
-}
-
 #[cfg(test)]
 mod tests {
+    use shared::conf::secret::MASK;
+
     use super::*;
 
     fn test(arguments: &[(&str, &str)]) -> FenceTest {

@@ -82,7 +82,7 @@ pub(super) fn create_folder(path: &Path, mode: u32) -> Result<(), FileError> {
 }
 
 /// Tells one version of a file from the next without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct FileIdentity {
     device: u64,
     inode: u64,

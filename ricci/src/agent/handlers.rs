@@ -11,17 +11,17 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use shared::agents::metadata::{AgentClass, AgentSchema};
 use shared::api::{
     AgentMetadata, AgentSummary, Alive, CheckConf, Checked, ConfAccepted, ConfDocument, ConfPreview, CorosyncKey,
     FenceTest, FenceTested, HostOperationKind, LogLine, NodeReport, PairRequest, Paired, ProblemCode, PutConf,
-    StartCluster, StopCluster,
+    StartCluster, StopCluster, ValidateAgent, Validated,
 };
 use shared::ids::RequestId;
 use shared::socket::{Ask, PutConf as PutResult, Reply};
 use shared::status::{Answer, ClusterStatus, Outcome, Request, StreamItem, StreamPosition};
 
 use super::app::App;
-use super::catalogue::Kind;
 use super::host::Daemon;
 use super::problem::ApiError;
 use super::request_body::JsonBody;
@@ -298,19 +298,35 @@ pub(super) async fn test_fence(
 }
 
 pub(super) async fn resource_agents(State(app): Shared) -> Json<Vec<AgentSummary>> {
-    Json(app.catalogue.list(Kind::Resource).await)
+    Json(app.catalogue.list(AgentClass::Resource).await)
 }
 
 pub(super) async fn fence_agents(State(app): Shared) -> Json<Vec<AgentSummary>> {
-    Json(app.catalogue.list(Kind::Fence).await)
+    Json(app.catalogue.list(AgentClass::Fence).await)
 }
 
 pub(super) async fn resource_agent_metadata(State(app): Shared, Path(name): Path<String>) -> Answered<AgentMetadata> {
-    app.catalogue.metadata(Kind::Resource, &name).await.map(Json)
+    app.catalogue.metadata(AgentClass::Resource, &name).await.map(Json)
 }
 
 pub(super) async fn fence_agent_metadata(State(app): Shared, Path(name): Path<String>) -> Answered<AgentMetadata> {
-    app.catalogue.metadata(Kind::Fence, &name).await.map(Json)
+    app.catalogue.metadata(AgentClass::Fence, &name).await.map(Json)
+}
+
+pub(super) async fn resource_agent_schema(State(app): Shared, Path(name): Path<String>) -> Answered<AgentSchema> {
+    app.catalogue.schema(AgentClass::Resource, &name).await.map(Json)
+}
+
+pub(super) async fn fence_agent_schema(State(app): Shared, Path(name): Path<String>) -> Answered<AgentSchema> {
+    app.catalogue.schema(AgentClass::Fence, &name).await.map(Json)
+}
+
+pub(super) async fn validate_resource_agent(
+    State(app): Shared,
+    Path(name): Path<String>,
+    JsonBody(asked): JsonBody<ValidateAgent>,
+) -> Answered<Validated> {
+    app.catalogue.validate(&name, &asked.parameters).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]

@@ -79,8 +79,10 @@ fn object(properties: Value) -> Value {
 
 fn all_schemas() -> Value {
     let mut all = schemas();
-    if let (Some(all), Value::Object(preview)) = (all.as_object_mut(), preview_schemas()) {
-        all.extend(preview);
+    for more in [preview_schemas(), schemas_of_agents()] {
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
     }
     all
 }
@@ -140,15 +142,12 @@ fn schemas() -> Value {
         "StartCluster": { "type": "object", "properties": { "enable": flag() } },
         "StopCluster": { "type": "object", "properties": { "disable": flag() } },
         "FenceTest": object(json!({
-            "agent": text(), "action": { "enum": ["status", "monitor", "list"] },
+            "agent": text(), "action": { "enum": ["status", "monitor", "list", "validate-all"] },
             "arguments": { "type": "array", "items": { "type": "array", "items": text(), "minItems": 2, "maxItems": 2 } },
         })),
         "FenceTested": object(json!({
             "succeeded": flag(), "code": { "type": ["integer", "null"] }, "output": text(), "duration_ms": number(),
         })),
-        "AgentSummary": object(json!({ "name": text(), "short": text() })),
-        "AgentSummaries": list("AgentSummary"),
-        "AgentMetadata": object(json!({ "name": text(), "xml": text() })),
         "LogLine": object(json!({ "at_ms": number(), "program": text(), "text": text() })),
         "LogLines": list("LogLine"),
         "Problem": { "type": "object", "required": ["code", "text"], "properties": {
@@ -186,6 +185,63 @@ fn preview_schemas() -> Value {
             "findings": list("Finding"),
         })),
     })
+}
+
+fn schemas_of_agents() -> Value {
+    let text = || json!({ "type": "string" });
+    let number = || json!({ "type": "integer" });
+    let flag = || json!({ "type": "boolean" });
+    let list = |schema: &str| json!({ "type": "array", "items": reference(schema) });
+    json!({
+        "AgentSummary": object(json!({
+            "name": text(), "short": text(), "version": { "type": ["string", "null"] },
+            "digest": { "type": ["string", "null"] }, "problem": { "type": ["string", "null"] },
+        })),
+        "AgentSchema": agent_schema(),
+        "ValidateAgent": object(json!({
+            "parameters": { "type": "array", "items": { "type": "array", "items": text(), "minItems": 2, "maxItems": 2 } },
+        })),
+        "Validated": object(json!({
+            "complaints": { "type": "array", "items": object(json!({
+                "parameter": text(), "is_fault": flag(), "text": text(),
+            })) },
+            "said": { "oneOf": [
+                object(json!({ "code": { "type": ["integer", "null"] }, "output": text(), "duration_ms": number() })),
+                { "type": "null" },
+            ] },
+        })),
+        "AgentSummaries": list("AgentSummary"),
+        "AgentMetadata": object(json!({ "name": text(), "xml": text() })),
+    })
+}
+
+/// `shared::agents::metadata::AgentSchema`.
+fn agent_schema() -> Value {
+    let text = || json!({ "type": "string" });
+    let perhaps = || json!({ "type": ["string", "null"] });
+    let flag = || json!({ "type": "boolean" });
+    let texts = || json!({ "type": "object", "description": "By language.", "additionalProperties": text() });
+    let kind = json!({ "type": "object", "required": ["kind"], "properties": {
+        "kind": { "enum": ["string", "integer", "boolean", "seconds", "select"] },
+        "min": { "type": ["integer", "null"] }, "max": { "type": ["integer", "null"] },
+        "options": { "type": "array", "items": text() },
+    } });
+    let parameter = object(json!({
+        "name": text(), "type": kind, "default": perhaps(), "required": flag(), "unique_group": perhaps(),
+        "secret": flag(), "reloadable": flag(), "deprecated": flag(), "replaced_by": perhaps(),
+        "given": { "enum": ["once", "per-node", "per-run"] }, "short": texts(), "long": texts(),
+    }));
+    let action = object(json!({
+        "name": text(), "timeout_ms": { "type": ["integer", "null"] }, "interval_ms": { "type": ["integer", "null"] },
+        "depth": { "type": "integer" }, "role": perhaps(), "automatic": flag(), "on_target": flag(),
+    }));
+    object(json!({
+        "class": { "enum": ["resource", "fence"] }, "name": text(), "version": perhaps(), "ocf_version": perhaps(),
+        "short": texts(), "long": texts(), "promotable": flag(),
+        "aliases": { "type": "array", "items": object(json!({ "name": text(), "short": text() })) },
+        "parameters": { "type": "array", "items": parameter }, "actions": { "type": "array", "items": action },
+        "remarks": { "type": "array", "items": object(json!({ "parameter": perhaps(), "text": text() })) },
+    }))
 }
 
 #[cfg(test)]

@@ -229,6 +229,27 @@ pub(super) fn table() -> Vec<Route> {
         route(Get, path::FENCE_AGENT_METADATA, "The metadata of one agent.", handlers::fence_agent_metadata)
             .within(25)
             .gives(200, "AgentMetadata"),
+        route(
+            Get,
+            path::RESOURCE_AGENT_SCHEMA,
+            "Parameters and actions of one agent.",
+            handlers::resource_agent_schema,
+        )
+        .within(25)
+        .gives(200, "AgentSchema"),
+        route(Get, path::FENCE_AGENT_SCHEMA, "Parameters and actions of one agent.", handlers::fence_agent_schema)
+            .within(25)
+            .gives(200, "AgentSchema"),
+        route(
+            Post,
+            path::RESOURCE_AGENT_VALIDATE,
+            "Parameters against the schema, and the agent's own word.",
+            handlers::validate_resource_agent,
+        )
+        .up_to(CONF)
+        .within(40)
+        .takes("ValidateAgent")
+        .gives(200, "Validated"),
         route(Get, path::LOG, "The last lines of our programs' logs; `lines` says how many.", handlers::log)
             .gives(200, "LogLines"),
         route(Get, path::OPENAPI, "This document.", handlers::openapi).gives_nothing(200),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use engine::Operation;
 use shared::agents::mapping::{self, Runner};
-use shared::conf::Document;
+use shared::agents::metadata::{self, AgentClass, AgentSchema};
 use shared::conf::model::{Conf, Resource};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,18 +33,15 @@ pub(super) struct Times {
 }
 
 /// One agent's advice.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AgentTimes {
-    /// Operation, depth, timeout, in the order of the metadata.
-    timeouts: Vec<(Operation, u32, u64)>,
+    schema: Arc<AgentSchema>,
 }
 
 impl AgentTimes {
     /// For an operation at a depth; else for the operation at all.
     pub(super) fn timeout_ms(&self, operation: Operation, depth: u32) -> Option<u64> {
-        let of_operation = || self.timeouts.iter().filter(|(known, _, _)| *known == operation);
-        let exact = of_operation().find(|(_, for_depth, _)| *for_depth == depth);
-        exact.or_else(|| of_operation().next()).map(|(_, _, timeout_ms)| *timeout_ms)
+        self.schema.timeout_ms(operation.name(), depth)
     }
 }
 
@@ -111,48 +108,16 @@ async fn ask_agent(places: &Places, provider: &str, agent: &str) -> Result<Agent
     };
     let ended = process::run(program, CancellationToken::new()).await;
     match ended.how {
-        How::Exited(0) => parse_times(&ended.output),
+        How::Exited(0) => read_times(&ended.output),
         How::Exited(code) => Err(format!("exit code {code}")),
         How::TimedOut => Err(format!("no answer within {} s", METADATA_DEADLINE.as_secs())),
         How::Signalled(_) | How::Aborted | How::NotStarted(_) => Err("it could not be run".into()),
     }
 }
 
-/// The `<actions>` of OCF metadata. Something an agent printed before the XML (a warning) is passed over.
-fn parse_times(output: &str) -> Result<AgentTimes, String> {
-    let from = output.find("<?xml").or_else(|| output.find("<resource-agent")).ok_or("it printed no XML")?;
-    let (document, findings) = Document::parse(&output[from..]);
-    let actions = document.select("/resource-agent/actions/action");
-    if actions.is_empty() {
-        let why = findings.first().map_or("it names no actions", |finding| finding.text.as_str());
-        return Err(why.to_owned());
-    }
-    let timeouts = actions.into_iter().filter_map(|action| {
-        let operation = match document.attribute(action, "name")? {
-            "start" => Operation::Start,
-            "stop" => Operation::Stop,
-            "monitor" => Operation::Monitor,
-            _ => return None,
-        };
-        let depth = document.attribute(action, "depth").and_then(|depth| depth.parse().ok()).unwrap_or(0);
-        Some((operation, depth, parse_timeout_ms(document.attribute(action, "timeout")?)?))
-    });
-    Ok(AgentTimes { timeouts: timeouts.collect() })
-}
-
-/// `20`, `20s`, `20000ms`, `2m`, `2min`, `1h`.
-fn parse_timeout_ms(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().ok()?;
-    let factor = match text[digits..].trim() {
-        "" | "s" | "sec" => 1_000,
-        "ms" | "msec" => 1,
-        "m" | "min" => 60_000,
-        "h" | "hr" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(factor).filter(|timeout_ms| *timeout_ms > 0)
+fn read_times(output: &str) -> Result<AgentTimes, String> {
+    let schema = metadata::parse(AgentClass::Resource, output).map_err(|error| error.to_string())?;
+    Ok(AgentTimes { schema: Arc::new(schema) })
 }
 
 #[cfg(test)]
@@ -161,7 +126,7 @@ mod tests {
 
     #[test]
     fn timeouts_are_read_by_operation_and_depth() {
-        let times = parse_times(
+        let times = read_times(
             "a warning\n<?xml version=\"1.0\"?>\n<!DOCTYPE resource-agent SYSTEM \"ra-api-1.dtd\">\n\
              <resource-agent name=\"x\"><actions><action name=\"start\" timeout=\"60s\"/>\
              <action name=\"monitor\" depth=\"0\" timeout=\"20\"/><action name=\"monitor\" depth=\"10\" timeout=\"1min\"/>\
@@ -177,14 +142,7 @@ mod tests {
     #[test]
     fn an_agent_that_prints_no_metadata_is_told_apart() {
         for output in ["", "usage: x", "<?xml version=\"1.0\"?><resource-agent", "<?xml version=\"1.0\"?><other/>"] {
-            assert!(parse_times(output).is_err(), "{output}");
+            assert!(read_times(output).is_err(), "{output}");
         }
-    }
-
-    #[test]
-    fn a_timeout_of_nothing_is_none() {
-        assert_eq!(parse_timeout_ms("0"), None);
-        assert_eq!(parse_timeout_ms("1500ms"), Some(1_500));
-        assert_eq!(parse_timeout_ms("2x"), None);
     }
 }

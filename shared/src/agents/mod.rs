@@ -2,3 +2,4 @@
 
 pub mod kinds;
 pub mod mapping;
+pub mod metadata;

@@ -146,6 +146,29 @@ impl Document {
         found
     }
 
+    /// The character data directly in an element, references resolved; what cannot be resolved stays as written.
+    pub fn text(&self, id: ElementId) -> String {
+        let mut text = String::new();
+        for child in &self.elements[id.0].children {
+            match child {
+                Child::Element(_) => {}
+                Child::Text(raw) => {
+                    // Line by line, because line breaks count as blanks where attributes are resolved.
+                    for line in raw.split_inclusive('\n') {
+                        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+                        text.push_str(&xml::unescape(line).unwrap_or_else(|_| line.to_owned()));
+                        text.push_str(end);
+                    }
+                }
+                Child::Verbatim(raw) => {
+                    let cdata = raw.strip_prefix("<![CDATA[").and_then(|raw| raw.strip_suffix("]]>"));
+                    text.push_str(cdata.unwrap_or_default());
+                }
+            }
+        }
+        text
+    }
+
     /// All attributes in document order, references resolved.
     pub fn attributes(&self, id: ElementId) -> &[(String, String)] {
         &self.element(id).attributes
