@@ -136,6 +136,9 @@ fn due(state: &Replicated, conf: &Conf, local: &Local<'_>, id: NodeId, lost: &Lo
     if lost.unfenceable {
         return (methods > 0).then_some(local.now);
     }
+    if let (true, true, Some(last)) = (lost.unwitnessed, conf.fence_daemon.require_witness, &lost.last) {
+        return Some(last.at.plus_ms(conf.fence_daemon.witness_timeout_s * 1000));
+    }
     if let Some(last) = &lost.last {
         let sweep = methods.max(1) * fencers(state, id).len().max(1);
         let pause = (lost.attempt as usize).is_multiple_of(sweep) && lost.conf_version == state.conf.version;

@@ -24,6 +24,7 @@ mod message;
 mod parts;
 pub mod placement;
 mod probe;
+mod proof;
 mod replicated;
 mod status;
 mod view;
@@ -35,6 +36,6 @@ pub use engine::{Engine, HELD_BACK_MS, HELLO_AGAIN_MS, SILENT_FOUNDER_MS};
 pub use event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId, Operation, Run, RunId};
 pub use message::{
     AfterStop, Branch, Claim, ConfText, Decide, Decision, DecodeError, FenceReport, Hello, Incarnation, Intent,
-    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, PartRemedy, Report, ReportOutcome, StateTag, ViewTag,
+    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, PartRemedy, Proof, Proofs, Report, ReportOutcome, StateTag, ViewTag,
 };
 pub use replicated::{Fenced, Lost, Member, Offer, Order, Record, Replicated, RequestRecord};

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use shared::ids::{BootId, ConfDigest, ConfVersion, Epoch, NodeId, RequestId, ResourceName, ServiceName, Time};
-use shared::status::{Failure, FenceDeviceRun, FencedHow, Reason, Request, ResourceStatus};
+use shared::ids::{
+    BootId, ConfDigest, ConfVersion, Epoch, NodeId, NodeName, RequestId, ResourceName, ServiceName, Time,
+};
+use shared::status::{Failure, FenceDeviceRun, FenceVerdict, FencedHow, Reason, Request, ResourceStatus};
 use shared::text::ServiceState;
 
 use crate::replicated::Replicated;
@@ -51,6 +53,22 @@ pub struct Intents {
     pub change: u64,
     pub locked: bool,
     pub services: BTreeMap<ServiceName, Intent>,
+    /// What is known of fence methods: worth keeping as long as the devices, not only as long as the cluster runs.
+    #[serde(default)]
+    pub proofs: Proofs,
+}
+
+/// By node and name of the method.
+pub type Proofs = BTreeMap<NodeId, BTreeMap<String, Proof>>;
+
+/// What came of a fence method when it was last used.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proof {
+    pub at: Time,
+    pub by: NodeName,
+    /// Names of the devices it used: another set of devices has proven nothing.
+    pub devices: Vec<String>,
+    pub verdict: FenceVerdict,
 }
 
 /// What an administrator wants of one service.

@@ -16,9 +16,10 @@ use shared::status::{
 use shared::text::{ResultCode, ServiceState};
 
 use crate::message::{
-    AfterStop, Branch, Claim, ConfText, Decide, Decision, FenceReport, Hello, Incarnation, Intent, Intents, Report,
-    ReportOutcome, ViewTag,
+    AfterStop, Branch, Claim, ConfText, Decide, Decision, FenceReport, Hello, Incarnation, Intent, Intents, Proofs,
+    Report, ReportOutcome, ViewTag,
 };
+use crate::proof::tell_unwitnessed;
 
 /// How many ended requests are remembered, so that a retry with the same id is answered and not repeated.
 const REQUESTS_REMEMBERED: usize = 256;
@@ -47,6 +48,8 @@ pub struct Replicated {
     /// Counts members that became clean; a service remembers up to which it was placed.
     pub joins: u64,
     pub last_fenced: BTreeMap<NodeId, Fenced>,
+    #[serde(default)]
+    pub proofs: Proofs,
     /// Requests, oldest first.
     pub requests: Vec<RequestRecord>,
 }
@@ -87,6 +90,9 @@ pub struct Lost {
     pub running: Option<(NodeId, u32)>,
     pub unfenceable: bool,
     pub last: Option<FenceAttempt>,
+    /// An agent has said that it is done, and cluster.conf asks for a witness.
+    #[serde(default)]
+    pub unwitnessed: bool,
     /// Version of the configuration in force when the last attempt was made.
     pub conf_version: ConfVersion,
 }
@@ -290,6 +296,7 @@ impl Replicated {
             offer: None,
             joins: 0,
             last_fenced: BTreeMap::new(),
+            proofs: intents.proofs.clone(),
             requests: Vec::new(),
         };
         for service in &conf.services {
@@ -409,9 +416,11 @@ impl Replicated {
         if let Some(lost) = self.lost.get(&from) {
             let rebooted = lost.boot.as_ref().is_some_and(|boot| *boot != hello.boot);
             if rebooted {
-                self.account(at, conf, from, FencedHow::Rebooted, true, folded);
+                let how = lost.claimed().unwrap_or(FencedHow::Rebooted);
+                self.account(at, conf, from, how, true, folded);
             } else if lost.victim && lost.boot.is_some() {
                 // Law 6: a victim that merely reappears with a past stays a victim.
+                self.disprove(at, conf, from, folded);
                 return false;
             } else {
                 self.forgive(at, conf, from, hello, folded);
@@ -423,7 +432,11 @@ impl Replicated {
         if let Some(fenced) = self.last_fenced.get_mut(&from)
             && fenced.witnessed_reboot.is_none()
         {
-            fenced.witnessed_reboot = fenced.boot.as_ref().map(|boot| *boot != hello.boot);
+            let rebooted = fenced.boot.as_ref().map(|boot| *boot != hello.boot);
+            fenced.witnessed_reboot = rebooted;
+            if let (Some(rebooted), FencedHow::Agent { method, .. }) = (rebooted, fenced.how.clone()) {
+                self.witness(at, conf, from, &method, rebooted, folded);
+            }
         }
         if !self.members.contains_key(&from) {
             self.tell_unheard(at, conf, from, hello, folded);
@@ -687,6 +700,7 @@ impl Replicated {
         let Some(lost) = self.lost.get_mut(&victim) else { return };
         lost.victim = true;
         lost.unfenceable = false;
+        lost.unwitnessed = false;
         lost.since = lost.since.or(Some(at));
         lost.attempt = attempt;
         lost.running = Some((by, method));
@@ -720,7 +734,12 @@ impl Replicated {
             succeeded: report.succeeded,
             devices: report.devices.clone(),
         });
-        if report.succeeded {
+        lost.unwitnessed = report.succeeded && conf.fence_daemon.require_witness;
+        let unwitnessed = lost.unwitnessed;
+        self.record_proof(conf, from, &method, report);
+        if unwitnessed {
+            tell_unwitnessed(conf, from, &method, report, folded);
+        } else if report.succeeded {
             let how = FencedHow::Agent { by: node_name(conf, from), method };
             self.account(report.at, conf, report.victim, how, report.witnessed_gone, folded);
         } else if is_told(report.attempt) {
@@ -1074,6 +1093,7 @@ impl Replicated {
                 .map(|(name, record)| (name.clone(), record.intent()))
                 .filter(|(_, intent)| *intent != Intent::default())
                 .collect(),
+            proofs: self.proofs.clone(),
         }
     }
 
@@ -1091,7 +1111,7 @@ impl Replicated {
 }
 
 /// Fencing that fails is tried for ever; the status shows every attempt, the log only these, or one bad night would bury the rest.
-fn is_told(attempt: u32) -> bool {
+pub(crate) fn is_told(attempt: u32) -> bool {
     attempt <= 8 || attempt.is_power_of_two()
 }
 
@@ -1128,6 +1148,7 @@ impl Lost {
             running: None,
             unfenceable: false,
             last: None,
+            unwitnessed: false,
             conf_version,
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use shared::conf::model::Conf;
 use shared::ids::{ConfVersion, NodeId, NodeName, ServiceName, Time};
 use shared::status::{
-    ClusterStatus, ConfInForce, FencingStatus, FencingStep, Membership, NodeStatus, Phase, Quorum, Reason,
-    RequestStatus, ServiceStatus,
+    ClusterStatus, ConfInForce, FenceProof, FenceVerdict, FencingStatus, FencingStep, Membership, NodeStatus, Phase,
+    Quorum, Reason, RequestStatus, ServiceStatus,
 };
 use shared::text::ServiceState;
 
@@ -14,6 +14,7 @@ use crate::coordinator;
 use crate::engine::{Engine, Stage};
 use crate::event::LeftReason;
 use crate::holder::QuorumHere;
+use crate::proof::device_names;
 use crate::replicated::{Lost, Record, Replicated, node_name};
 
 impl Engine {
@@ -90,6 +91,7 @@ impl Engine {
             boot_id: member.map(|member| member.boot.clone()),
             conf_version: member.map(|member| member.conf_version).filter(|version| *version > ConfVersion(0)),
             fencing: lost.map(|lost| self.fencing(id, lost)),
+            fence_proofs: state.map(|state| self.fence_proofs(state, id)).unwrap_or_default(),
             last_fenced: state.and_then(|state| state.last_fenced.get(&id)).map(|fenced| fenced.outcome()),
         }
     }
@@ -98,12 +100,29 @@ impl Engine {
         self.ring.members.contains(&id) && self.losses.get(&id).is_some_and(|loss| loss.reason != LeftReason::NodeDown)
     }
 
+    /// Of every configured method, also of those that were never used.
+    fn fence_proofs(&self, state: &Replicated, id: NodeId) -> Vec<FenceProof> {
+        let Some(node) = self.conf().and_then(|conf| conf.node_by_id(id)) else { return Vec::new() };
+        let methods = node.methods.iter().map(|method| {
+            let proof = state.proofs.get(&id).and_then(|proofs| proofs.get(&method.name));
+            let proof = proof.filter(|proof| proof.devices == device_names(method));
+            FenceProof {
+                method: method.name.clone(),
+                verdict: proof.map_or(FenceVerdict::Untried, |proof| proof.verdict),
+                at: proof.map(|proof| proof.at),
+                by: proof.map(|proof| proof.by.clone()),
+            }
+        });
+        methods.collect()
+    }
+
     fn fencing(&self, id: NodeId, lost: &Lost) -> FencingStatus {
         let name = self.name_of(id);
         let step = match (self.quorum_here(), lost.unfenceable, lost.running) {
             (QuorumHere::No, _, _) => FencingStep::NoQuorum,
             (_, true, _) => FencingStep::NoMethod,
             (_, _, Some(_)) => FencingStep::Running,
+            _ if lost.unwitnessed => FencingStep::Unwitnessed,
             _ => FencingStep::Waiting,
         };
         let method = lost.running.and_then(|(_, index)| {
@@ -116,6 +135,9 @@ impl Engine {
             }
             (FencingStep::NoMethod, _) => format!(
                 "Add a fence method for {name} to the configuration, or make sure that {name} is down and run: fence_ack_manual {name}"
+            ),
+            (FencingStep::Unwitnessed, _) => format!(
+                "The fence agent says that it is done, and cluster.conf asks for a witness: power {name} on, or make sure that it is down and run: fence_ack_manual {name}"
             ),
             (_, Some(last)) if !last.succeeded => format!(
                 "Fencing fails and is tried again. Check the fence device and its login in the configuration, or make sure that {name} is down and run: fence_ack_manual {name}"

@@ -82,6 +82,9 @@ pub struct NodeStatus {
     pub fencing: Option<FencingStatus>,
     /// The last completed fencing of it that this member knows of.
     pub last_fenced: Option<FenceOutcome>,
+    /// Of every configured method, in order, what is known of its working.
+    #[serde(default)]
+    pub fence_proofs: Vec<FenceProof>,
 }
 
 /// What the group knows of a node's rgmanager.
@@ -129,6 +132,36 @@ pub enum FencingStep {
     NoMethod,
     /// The members left have no quorum: nobody may fence.
     NoQuorum,
+    /// An agent has said that it is done, and `require_witness` asks for more: the node has to come back freshly booted,
+    /// or an operator has to vouch for it.
+    Unwitnessed,
+}
+
+/// What is known of one fence method of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceProof {
+    pub method: String,
+    pub verdict: FenceVerdict,
+    /// When the verdict was reached; `None` if it was never tried.
+    pub at: Option<Time>,
+    /// Who ran the agent.
+    pub by: Option<NodeName>,
+}
+
+/// Whether a fence method works. An agent's exit code is a claim, not a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FenceVerdict {
+    /// Never tried with these devices.
+    Untried,
+    /// The agent failed.
+    Failed,
+    /// The agent said so, and nobody has seen it.
+    Claimed,
+    /// The agent said so, and the node came back with the boot id it had: it was not reset.
+    Disproved,
+    /// The agent said so, and the node came back with another boot id.
+    Proven,
 }
 
 /// One finished attempt with one method.
@@ -413,6 +446,10 @@ pub enum FactKind {
     NodeForgiven,
     FenceDecided,
     FenceFailed,
+    /// An agent has said that it is done, and cluster.conf asks for a witness.
+    FenceUnwitnessed,
+    /// A node that an agent had called fenced has come back without having rebooted.
+    FenceDisproved,
     Fenced,
     ServiceStarting,
     ServiceStarted,

@@ -696,3 +696,22 @@ fn marks_that_have_no_effect_are_told() {
         "#]],
     );
 }
+
+#[test]
+fn a_node_that_is_left_off_gives_no_witness() {
+    check_table(
+        &[(
+            "<fencedevices>",
+            "<fence_daemon require_witness='1'/><fencedevices><fencedevice name='pdu' agent='fence_apc' action='off'/>",
+        )],
+        &expect![[r#"
+            <fencedevices> ⇒ <fence_daemon require_witness='1'/><fencedevices><fencedevice name='pdu' agent='fence_apc' action='off'/>
+            8:50 info unused /cluster/fencedevices/fencedevice[@name='pdu']
+                fence device pdu is not used by any node
+                → add it to a fence method of the node that it can switch off
+            8:92 warning witness-never /cluster/fencedevices/fencedevice[@name='pdu']/@action
+                fence device pdu leaves the node off, and require_witness waits for its next boot
+                → use action="reboot", or be ready to power the node on or to run fence_ack_manual
+        "#]],
+    );
+}

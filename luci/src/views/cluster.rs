@@ -274,6 +274,7 @@ pub fn fencing_note(node: &NodeStatus) -> String {
             FencingStep::Running => "running",
             FencingStep::NoMethod => "no fence method",
             FencingStep::NoQuorum => "no quorum",
+            FencingStep::Unwitnessed => "not witnessed",
         };
         let method = fencing.method.as_ref().map_or_else(String::new, |method| format!(", method {method}"));
         return format!("fencing attempt {}: {step}{method}", fencing.attempt);

@@ -56,6 +56,7 @@ pub fn render_dump(status: &ClusterStatus, zone: Zone) -> String {
                 FencingStep::Running => "an agent runs",
                 FencingStep::NoMethod => "no method is configured",
                 FencingStep::NoQuorum => "there is no quorum",
+                FencingStep::Unwitnessed => "the agent is done and nobody has seen the node reboot",
             };
             let by = fencing.by.as_ref().map_or("-", NodeName::as_str);
             let method = fencing.method.as_deref().unwrap_or("-");

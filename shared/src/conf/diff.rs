@@ -143,6 +143,8 @@ fn diff_cluster(changes: &mut Changes, old: &Conf, new: &Conf) {
     changes.compare_switch("fence daemon", "clean start", before.clean_start, after.clean_start);
     changes.compare_switch("fence daemon", "skip undefined", before.skip_undefined, after.skip_undefined);
     changes.compare("fence daemon", "override time (s)", &before.override_time_s, &after.override_time_s);
+    changes.compare_switch("fence daemon", "require witness", before.require_witness, after.require_witness);
+    changes.compare("fence daemon", "witness timeout (s)", &before.witness_timeout_s, &after.witness_timeout_s);
     changes.compare_switch("rm", "disabled", old.rm.disabled, new.rm.disabled);
     changes.compare_switch("rm", "central processing", old.rm.central_processing, new.rm.central_processing);
 }

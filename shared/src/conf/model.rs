@@ -63,6 +63,13 @@ pub struct FenceDaemon {
     pub skip_undefined: bool,
     /// Pause after all methods failed, before the first is tried again. Default 3.
     pub override_time_s: u64,
+    /// Nothing is recovered on the word of a fence agent alone: a fenced node counts as down when it has come back with
+    /// another boot id, or an operator vouches for it. Default off.
+    #[serde(default)]
+    pub require_witness: bool,
+    /// With `require_witness`: how long the node may take to come back before it is fenced again. Default 600.
+    #[serde(default)]
+    pub witness_timeout_s: u64,
 }
 
 /// `<clusternode>`.

@@ -144,6 +144,8 @@ impl Reader<'_> {
             clean_start: false,
             skip_undefined: false,
             override_time_s: 3,
+            require_witness: false,
+            witness_timeout_s: 600,
         };
         let Some(element) = self.document.select("/cluster/fence_daemon").first().copied() else { return default };
         let post_join_delay_s = match self.text(element, "post_join_delay") {
@@ -157,6 +159,8 @@ impl Reader<'_> {
             clean_start: self.switch(element, "clean_start"),
             skip_undefined: self.switch(element, "skip_undefined"),
             override_time_s: self.number(element, "override_time").unwrap_or(default.override_time_s),
+            require_witness: self.switch(element, "require_witness"),
+            witness_timeout_s: self.number(element, "witness_timeout").unwrap_or(default.witness_timeout_s),
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Spec {
     pub post_fail_delay: u64,
     /// Value of `delay` on the devices of the first node.
     pub delay: u64,
+    /// Nothing is recovered on the word of a fence agent.
+    pub require_witness: bool,
     pub domains: Vec<DomainSpec>,
     pub services: Vec<ServiceSpec>,
 }
@@ -139,6 +141,7 @@ impl Spec {
             post_join_delay: if rng.chance(50) { -1 } else { i64::try_from(rng.below(7)).unwrap_or(0) },
             post_fail_delay: if rng.chance(200) { 3 } else { 0 },
             delay: if rng.chance(200) { 2 } else { 0 },
+            require_witness: false,
             domains,
             services,
         }
@@ -189,8 +192,10 @@ impl Spec {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "<fence_daemon post_join_delay=\"{}\" post_fail_delay=\"{}\"/>",
-            self.post_join_delay, self.post_fail_delay
+            "<fence_daemon post_join_delay=\"{}\" post_fail_delay=\"{}\"{}/>",
+            self.post_join_delay,
+            self.post_fail_delay,
+            if self.require_witness { " require_witness=\"1\" witness_timeout=\"60\"" } else { "" }
         );
         text.push_str("<clusternodes>\n");
         for node in 1..=self.nodes {

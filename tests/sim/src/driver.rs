@@ -247,12 +247,25 @@ impl Sim {
         let Some(pid) = self.daemon(by).map(|daemon| daemon.pid) else { return };
         let broken = self.broken_fences.contains(&None) || self.broken_fences.contains(&Some(id.victim));
         let wrong = method.devices.iter().flat_map(|device| &device.arguments).any(|(_, value)| value == "wrong");
+        let lies = self.lying_fences.contains(&None) || self.lying_fences.contains(&Some(id.victim));
         let fails = broken || wrong || self.rng.chance(self.params.fence_fails_permille);
         // An agent that fails may all the same have done its work.
-        let effect = !fails || (!broken && !wrong && self.rng.chance(300));
+        // Drawn only where agents lie at all, so that the other seeds stay what they are.
+        let lies = lies || (self.params.fence_lies_permille > 0 && self.rng.chance(self.params.fence_lies_permille));
+        let effect = !lies && !fails || (!broken && !wrong && self.rng.chance(300));
         let duration = self.rng.between(self.params.fence_ms);
         self.note(|| {
-            format!("  n{by} fences {victim} with {}: {}", method.name, if fails { "fails" } else { "works" })
+            format!(
+                "  n{by} fences {victim} with {}: {}",
+                method.name,
+                if fails {
+                    "fails"
+                } else if lies {
+                    "lies"
+                } else {
+                    "works"
+                }
+            )
         });
         if effect {
             let boots = !self.rng.chance(self.params.fence_leaves_off_permille);

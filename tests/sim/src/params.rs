@@ -34,6 +34,8 @@ pub struct Params {
     pub stop_fails_permille: u64,
     pub monitor_fails_permille: u64,
     pub fence_fails_permille: u64,
+    /// The agent says that it is done and has done nothing.
+    pub fence_lies_permille: u64,
     pub store_fails_permille: u64,
     /// A fenced node stays off.
     pub fence_leaves_off_permille: u64,
@@ -66,6 +68,7 @@ impl Params {
             stop_fails_permille: 0,
             monitor_fails_permille: 0,
             fence_fails_permille: 0,
+            fence_lies_permille: 0,
             store_fails_permille: 0,
             fence_leaves_off_permille: 0,
             notices: true,
@@ -108,6 +111,7 @@ impl Params {
             stop_fails_permille: rare(rng, 120),
             monitor_fails_permille: rare(rng, 30),
             fence_fails_permille: rare(rng, 500),
+            fence_lies_permille: 0,
             store_fails_permille: rare(rng, 200),
             fence_leaves_off_permille: rare(rng, 300),
             notices: rng.chance(500),
@@ -122,6 +126,7 @@ impl Params {
         self.stop_fails_permille = 0;
         self.monitor_fails_permille = 0;
         self.fence_fails_permille = 0;
+        self.fence_lies_permille = 0;
         self.store_fails_permille = 0;
         self.fence_leaves_off_permille = 0;
     }

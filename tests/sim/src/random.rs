@@ -34,11 +34,15 @@ pub struct Options {
     /// Wrong messages that a member sends.
     pub rogue: Option<Rogue>,
     pub trace: bool,
+    /// Fence agents lie half of the time.
+    pub lying_fences: bool,
+    /// cluster.conf asks for a witness of each fencing.
+    pub require_witness: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { law: law::check, rogue: None, trace: false }
+        Self { law: law::check, rogue: None, trace: false, lying_fences: false, require_witness: false }
     }
 }
 
@@ -46,7 +50,11 @@ impl Default for Options {
 pub fn run_seed(seed: u64, options: Options) -> Verdict {
     let mut rng = Rng::new(seed);
     let mut spec = Spec::draw(&mut rng);
-    let params = Params::draw(spec.nodes == 2, &mut rng);
+    spec.require_witness = options.require_witness;
+    let mut params = Params::draw(spec.nodes == 2, &mut rng);
+    if options.lying_fences {
+        params.fence_lies_permille = 500;
+    }
     let mut sim = Sim::new(params, rng, options.law, spec.nodes, &spec.render(false));
     if options.trace {
         sim.trace = Some(Trace::detailed());

@@ -189,7 +189,16 @@ impl Stage<'_> {
             ["fences", "fail", node] => {
                 sim.broken_fences.insert(Some(parse_node(node)?));
             }
-            ["fences", "work"] => sim.broken_fences.clear(),
+            ["fences", "lie"] => {
+                sim.lying_fences.insert(None);
+            }
+            ["fences", "lie", node] => {
+                sim.lying_fences.insert(Some(parse_node(node)?));
+            }
+            ["fences", "work"] => {
+                sim.broken_fences.clear();
+                sim.lying_fences.clear();
+            }
             ["command", node, ref rest @ ..] => {
                 let command = parse_command(rest)?;
                 let asked = sim.request(parse_node(node)?, command);

@@ -199,6 +199,8 @@ pub struct Sim {
     pub behaviours: BTreeMap<(Option<NodeId>, ResourceName, Operation), Behaviour>,
     /// Fence methods that do not work, by victim (or all).
     pub broken_fences: BTreeSet<Option<NodeId>>,
+    /// Fence agents that say that they are done and do nothing, by victim (or all).
+    pub lying_fences: BTreeSet<Option<NodeId>>,
     /// Hash of the replicated state by branch and position.
     pub states: BTreeMap<(u64, Position), u64>,
     pub versions: BTreeMap<ConfVersion, ConfDigest>,
@@ -257,6 +259,7 @@ impl Sim {
             offers: BTreeMap::new(),
             behaviours: BTreeMap::new(),
             broken_fences: BTreeSet::new(),
+            lying_fences: BTreeSet::new(),
             states: BTreeMap::new(),
             versions: BTreeMap::new(),
             disabled: BTreeMap::new(),

@@ -39,8 +39,17 @@ fn a_member_gone_wrong_does_no_harm_under_the_whole_law() {
 #[test]
 fn a_law_with_a_hole_is_noticed() {
     for rule in 1..=7 {
-        let options =
-            Options { law: laws::broken(rule).unwrap(), rogue: Some(Rogue(u8::try_from(rule).ok())), trace: false };
+        let law = laws::broken(rule).unwrap();
+        let options = Options { law, rogue: Some(Rogue(u8::try_from(rule).ok())), ..Options::default() };
         assert!(first_violation(0..1000, options).is_some(), "rule {rule} can be taken out and nobody notices");
+    }
+}
+
+#[test]
+fn a_fence_agent_that_lies_does_no_harm_where_a_witness_is_required() {
+    let believed = Options { lying_fences: true, ..Options::default() };
+    assert!(first_violation(0..1000, believed).is_some(), "no seed has met a lie; this test shows nothing");
+    if let Some(verdict) = first_violation(0..300, Options { require_witness: true, ..believed }) {
+        panic!("{}; with --lying-fences --require-witness", describe(&verdict));
     }
 }

@@ -181,6 +181,11 @@ fn step_text(fencing: &FencingStatus) -> String {
     match fencing.step {
         FencingStep::Waiting => format!("attempt {attempt}{method} will run{by} after a pause"),
         FencingStep::Running => format!("attempt {attempt}{method} is running{by}"),
+        FencingStep::Unwitnessed => {
+            format!(
+                "attempt {attempt}{method} is said to be done{by}; waits for the node to come back or for fence_ack_manual"
+            )
+        }
         FencingStep::NoMethod => "cluster.conf names no method for it".to_owned(),
         FencingStep::NoQuorum => format!("attempt {attempt} waits for quorum"),
     }

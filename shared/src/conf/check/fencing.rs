@@ -3,8 +3,14 @@
 use super::{Context, Rule, same_name, suggestion};
 use crate::conf::document::ElementId;
 
-pub(super) const RULES: &[Rule] =
-    &[check_device_names, check_device_agents, check_device_references, check_methods, check_nodes_can_be_fenced];
+pub(super) const RULES: &[Rule] = &[
+    check_device_names,
+    check_device_agents,
+    check_device_references,
+    check_methods,
+    check_nodes_can_be_fenced,
+    check_witness,
+];
 
 fn devices(ctx: &Context<'_>) -> Vec<ElementId> {
     ctx.document.select("/cluster/fencedevices/fencedevice")
@@ -47,6 +53,28 @@ fn check_device_agents(ctx: &mut Context<'_>) {
         }
         for (key, value) in ctx.document.attributes(device) {
             check_argument(ctx, device, key, value);
+        }
+    }
+}
+
+/// A witness is the node's next boot; a node that is switched off gives none.
+fn check_witness(ctx: &mut Context<'_>) {
+    let daemon = ctx.document.select("/cluster/fence_daemon").first().copied();
+    let required = daemon.and_then(|daemon| ctx.text(daemon, "require_witness")).is_some_and(|value| value == "1");
+    if !required {
+        return;
+    }
+    let mut elements = devices(ctx);
+    elements.extend(ctx.document.select("/cluster/clusternodes/clusternode/fence/method/device"));
+    for element in elements {
+        for attribute in ["action", "option"] {
+            if ctx.text(element, attribute) == Some("off") {
+                let name = ctx.text(element, "name").unwrap_or_default();
+                let text =
+                    format!("fence device {name} leaves the node off, and require_witness waits for its next boot");
+                let hint = "use action=\"reboot\", or be ready to power the node on or to run fence_ack_manual";
+                ctx.warning("witness-never", ctx.document.attribute_place(element, attribute), text, hint);
+            }
         }
     }
 }

@@ -34,6 +34,12 @@ struct Arguments {
     /// A member sends wrong messages, but the law is whole.
     #[arg(long)]
     rogue: bool,
+    /// Fence agents say half of the time that they are done when they have done nothing.
+    #[arg(long)]
+    lying_fences: bool,
+    /// cluster.conf asks for a witness of each fencing.
+    #[arg(long)]
+    require_witness: bool,
     /// Go on after a violation and list all.
     #[arg(long)]
     all: bool,
@@ -46,7 +52,11 @@ struct Arguments {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let mut options = Options::default();
+    let mut options = Options {
+        lying_fences: arguments.lying_fences,
+        require_witness: arguments.require_witness,
+        ..Options::default()
+    };
     if let Some(rule) = arguments.break_law {
         options.law = sim::laws::broken(usize::from(rule)).context("rules go from 1 to 7")?;
         options.rogue = Some(Rogue(Some(rule)));
