@@ -223,6 +223,7 @@ impl World {
                     conf_version: version.filter(|_| running),
                     fencing: self.fencing.get(name.as_str()).cloned(),
                     last_fenced: None,
+                    fence_proofs: Vec::new(),
                 }
             })
             .collect();

@@ -167,6 +167,7 @@ pub(crate) fn node(id: u32, name: &str) -> NodeStatus {
         conf_version: Some(ConfVersion(42)),
         fencing: None,
         last_fenced: None,
+        fence_proofs: Vec::new(),
     }
 }
 

@@ -88,6 +88,7 @@ fn status_of(members: members::Members) -> ClusterStatus {
         conf_version: None,
         fencing: None,
         last_fenced: None,
+        fence_proofs: Vec::new(),
     });
     ClusterStatus {
         cluster: members.cluster.unwrap_or_else(|| "unknown".to_owned()),
