@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use engine::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, Message, Operation, Run, RunId};
-use shared::conf::model::FenceMethod;
+use shared::conf::model::{FenceInstance, FenceMethod};
 use shared::ids::{NodeId, NodeName};
 use shared::status::{Answer, Command, Fact, FactKind, FenceDeviceRun};
 
@@ -53,7 +53,7 @@ impl Sim {
             Action::AbortRun { id: run } => self.abort_run(id, run),
             Action::RunFence { id: fence, victim, method } => self.run_fence(id, fence, &victim, &method),
             Action::StoreConf { conf } => {
-                let stored = !self.rng.chance(self.params.store_fails_permille);
+                let stored = !self.full_disks.contains(&id) && !self.rng.chance(self.params.store_fails_permille);
                 let task =
                     Task::ConfStored { node: id, pid, version: conf.version, digest: conf.digest.clone(), stored };
                 if let Some(node) = self.nodes.get_mut(&id).filter(|_| stored) {
@@ -246,13 +246,13 @@ impl Sim {
     fn run_fence(&mut self, by: NodeId, id: FenceId, victim: &NodeName, method: &FenceMethod) {
         let Some(pid) = self.daemon(by).map(|daemon| daemon.pid) else { return };
         let broken = self.broken_fences.contains(&None) || self.broken_fences.contains(&Some(id.victim));
-        let wrong = method.devices.iter().flat_map(|device| &device.arguments).any(|(_, value)| value == "wrong");
+        let wrong = method.devices.iter().position(|device| self.is_broken(by, device));
         let lies = self.lying_fences.contains(&None) || self.lying_fences.contains(&Some(id.victim));
-        let fails = broken || wrong || self.rng.chance(self.params.fence_fails_permille);
+        let fails = broken || wrong.is_some() || self.rng.chance(self.params.fence_fails_permille);
         // An agent that fails may all the same have done its work.
         // Drawn only where agents lie at all, so that the other seeds stay what they are.
         let lies = lies || (self.params.fence_lies_permille > 0 && self.rng.chance(self.params.fence_lies_permille));
-        let effect = !lies && !fails || (!broken && !wrong && self.rng.chance(300));
+        let effect = !lies && !fails || (!broken && wrong.is_none() && self.rng.chance(300));
         let duration = self.rng.between(self.params.fence_ms);
         self.note(|| {
             format!(
@@ -268,12 +268,22 @@ impl Sim {
             )
         });
         if effect {
-            let boots = !self.rng.chance(self.params.fence_leaves_off_permille);
+            let boots = !self.fences_leave_off && !self.rng.chance(self.params.fence_leaves_off_permille);
             let at = self.rng.between((duration / 2, duration));
             self.later(at, Task::FenceEffect { victim: id.victim, boots });
         }
         // It says so only after the power is off.
-        self.later(duration, Task::FenceEnd { by, pid, id, succeeded: !fails });
+        let failed_at = if fails { Some(wrong.unwrap_or(0)) } else { None };
+        let devices =
+            method.devices.iter().enumerate().map(|(at, device)| (device.device.clone(), Some(at) != failed_at));
+        let devices = devices.take(failed_at.map_or(usize::MAX, |at| at + 1)).collect();
+        self.later(duration, Task::FenceEnd { by, pid, id, succeeded: !fails, devices });
+    }
+
+    /// Whether this device does nothing for the node: a password that is not its own, or what a story says.
+    fn is_broken(&self, by: NodeId, device: &FenceInstance) -> bool {
+        let said = |node: Option<NodeId>| self.broken_devices.contains(&(node, device.device.clone()));
+        device.arguments.iter().any(|(_, value)| value == "wrong") || said(None) || said(Some(by))
     }
 
     pub(crate) fn fence_effect(&mut self, victim: NodeId, boots: bool) {
@@ -284,17 +294,25 @@ impl Sim {
         }
     }
 
-    pub(crate) fn fence_end(&mut self, by: NodeId, pid: u32, id: FenceId, succeeded: bool) {
+    pub(crate) fn fence_end(
+        &mut self,
+        by: NodeId,
+        pid: u32,
+        id: FenceId,
+        succeeded: bool,
+        devices: Vec<(String, bool)>,
+    ) {
         if !self.lives(by, pid) {
             return;
         }
-        let devices = vec![FenceDeviceRun {
-            device: format!("d{}", id.victim),
+        let devices = devices.into_iter().map(|(device, worked)| FenceDeviceRun {
+            device,
             agent: "fence_ipmilan".to_owned(),
-            code: Some(i32::from(!succeeded)),
-            output: if succeeded { "Success: Rebooted".to_owned() } else { "ERROR: Unable to login".to_owned() },
+            code: Some(i32::from(!worked)),
+            output: if worked { "Success: Rebooted".to_owned() } else { "ERROR: Unable to login".to_owned() },
             duration_ms: 0,
-        }];
+        });
+        let devices = devices.collect();
         self.happen(by, Event::FenceFinished { id, succeeded, devices });
     }
 }

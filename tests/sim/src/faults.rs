@@ -26,8 +26,16 @@ pub struct Ambush {
     /// How many such messages pass before.
     pub skip: u64,
     pub blow: Blow,
-    /// Strikes the node the message is about, else its sender.
-    pub at_subject: bool,
+    pub at: Struck,
+}
+
+/// Whom an ambush strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Struck {
+    /// The node the message is about, else its sender.
+    Subject,
+    Sender,
+    Node(NodeId),
 }
 
 /// Kinds of messages to wait for.
@@ -79,7 +87,7 @@ impl Ambush {
             moment: MOMENTS[sim.rng.index(MOMENTS.len())],
             skip: sim.rng.below(4),
             blow: BLOWS[sim.rng.index(BLOWS.len())],
-            at_subject: sim.rng.chance(500),
+            at: if sim.rng.chance(500) { Struck::Subject } else { Struck::Sender },
         }
     }
 }
@@ -120,7 +128,11 @@ impl Sim {
                 continue;
             }
             let Some(ambush) = self.ambush.take() else { continue };
-            let node = subject.filter(|_| ambush.at_subject).unwrap_or(sender);
+            let node = match ambush.at {
+                Struck::Subject => subject.unwrap_or(sender),
+                Struck::Sender => sender,
+                Struck::Node(node) => node,
+            };
             self.tell(|| format!("world: at this moment ({moment:?}):"));
             self.strike(node, ambush.blow);
         }

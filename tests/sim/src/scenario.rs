@@ -14,12 +14,14 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{ConfText, Operation, law};
 use shared::ids::{NodeId, NodeName, ResourceName, ServiceName};
 use shared::status::Command;
 
+use crate::faults::{Ambush, Blow, Moment, Struck};
 use crate::params::Params;
 use crate::random::seconds;
 use crate::rng::Rng;
@@ -199,13 +201,30 @@ impl Stage<'_> {
                 sim.broken_fences.clear();
                 sim.lying_fences.clear();
             }
+            ["fences", "leave", "off"] => sim.fences_leave_off = true,
+            ["device", name, "fails"] => {
+                sim.broken_devices.insert((None, name.to_owned()));
+            }
+            ["device", name, "fails", "from", node] => {
+                sim.broken_devices.insert((Some(parse_node(node)?), name.to_owned()));
+            }
+            ["device", name, "works"] => sim.broken_devices.retain(|(_, device)| device != name),
+            ["disk", node, "full"] => {
+                sim.full_disks.insert(parse_node(node)?);
+            }
+            ["disk", node, "free"] => {
+                sim.full_disks.remove(&parse_node(node)?);
+            }
+            ["kernel", "silent"] => sim.params.notices = false,
+            ["at", moment, blow] => sim.ambush = Some(parse_ambush(moment, blow, None)?),
+            ["at", moment, blow, node] => sim.ambush = Some(parse_ambush(moment, blow, Some(parse_node(node)?))?),
             ["command", node, ref rest @ ..] => {
                 let command = parse_command(rest)?;
                 let asked = sim.request(parse_node(node)?, command);
                 ensure!(asked.is_some(), "no rgmanager runs on {node}");
             }
             ["wait", time] => {
-                let until = sim.now + time.parse::<u64>()? * 1000;
+                let until = sim.now + Duration::try_from_secs_f64(time.parse()?)?.as_millis() as u64;
                 run_until(sim, until);
             }
             ["settle"] => settle(sim),
@@ -272,6 +291,37 @@ fn settle(sim: &mut Sim) {
     }
 }
 
+/// `at start power`: when the next start has its place in the order, and nobody has done it yet, the node it is about loses its
+/// power; with a node, that one.
+fn parse_ambush(moment: &str, blow: &str, node: Option<NodeId>) -> Result<Ambush> {
+    let moment = match moment {
+        "hello" => Moment::Hello,
+        "found" => Moment::Found,
+        "snapshot" => Moment::Snapshot,
+        "ready" => Moment::Ready,
+        "start" => Moment::Start,
+        "stop" => Moment::Stop,
+        "fence" => Moment::Fence,
+        "switch" => Moment::Switch,
+        "report" => Moment::Report,
+        "fence-report" => Moment::FenceReport,
+        "request" => Moment::Request,
+        "offer" => Moment::Offer,
+        "stored" => Moment::Stored,
+        "goodbye" => Moment::Goodbye,
+        _ => bail!("unknown moment"),
+    };
+    let blow = match blow {
+        "power" => Blow::Power,
+        "cut" => Blow::Isolate,
+        "kill" => Blow::Kill,
+        "corosync" => Blow::Corosync,
+        "hang" => Blow::Freeze,
+        _ => bail!("a blow is power, cut, kill, corosync or hang"),
+    };
+    Ok(Ambush { moment, skip: 0, blow, at: node.map_or(Struck::Subject, Struck::Node) })
+}
+
 fn parse_node(word: &str) -> Result<NodeId> {
     let number = word.strip_prefix('n').and_then(|number| number.parse().ok());
     Ok(NodeId(number.with_context(|| format!("{word} is not a node; nodes are n1, n2, ..."))?))
@@ -288,6 +338,7 @@ fn parse_command(words: &[&str]) -> Result<Command> {
         ["restart", name] => Command::Restart { service: service(name) },
         ["relocate", name] => Command::Relocate { service: service(name), to: None },
         ["relocate", name, node] => Command::Relocate { service: service(name), to: Some(node.into()) },
+        ["migrate", name, node] => Command::Migrate { service: service(name), to: node.into() },
         ["convalesce", name] => Command::Convalesce { service: service(name) },
         ["freeze", name] => Command::Freeze { service: service(name) },
         ["unfreeze", name] => Command::Unfreeze { service: service(name) },

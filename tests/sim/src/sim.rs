@@ -54,6 +54,8 @@ pub enum Task {
         pid: u32,
         id: FenceId,
         succeeded: bool,
+        /// The devices that were asked, and whether they did it.
+        devices: Vec<(String, bool)>,
     },
     Boot(NodeId),
     StartCorosync(NodeId),
@@ -201,6 +203,12 @@ pub struct Sim {
     pub broken_fences: BTreeSet<Option<NodeId>>,
     /// Fence agents that say that they are done and do nothing, by victim (or all).
     pub lying_fences: BTreeSet<Option<NodeId>>,
+    /// Fence devices that do nothing, for one node or for all.
+    pub broken_devices: BTreeSet<(Option<NodeId>, String)>,
+    /// Nodes that are fenced do not boot again.
+    pub fences_leave_off: bool,
+    /// Nodes that cannot store a configuration.
+    pub full_disks: BTreeSet<NodeId>,
     /// Hash of the replicated state by branch and position.
     pub states: BTreeMap<(u64, Position), u64>,
     pub versions: BTreeMap<ConfVersion, ConfDigest>,
@@ -260,6 +268,9 @@ impl Sim {
             behaviours: BTreeMap::new(),
             broken_fences: BTreeSet::new(),
             lying_fences: BTreeSet::new(),
+            broken_devices: BTreeSet::new(),
+            fences_leave_off: false,
+            full_disks: BTreeSet::new(),
             states: BTreeMap::new(),
             versions: BTreeMap::new(),
             disabled: BTreeMap::new(),
@@ -349,7 +360,7 @@ impl Sim {
             Task::RunEffect(node, key) => self.run_effect(node, key),
             Task::RunEnd(node, key) => self.run_end(node, key),
             Task::FenceEffect { victim, boots } => self.fence_effect(victim, boots),
-            Task::FenceEnd { by, pid, id, succeeded } => self.fence_end(by, pid, id, succeeded),
+            Task::FenceEnd { by, pid, id, succeeded, devices } => self.fence_end(by, pid, id, succeeded, devices),
             Task::Boot(node) => self.boot(node),
             Task::StartCorosync(node) => self.start_corosync(node),
             Task::StopCorosync(node) => self.stop_corosync(node),
