@@ -5,7 +5,7 @@ use shared::ids::{NodeId, NodeName, ServiceName, Time};
 use shared::status::{Answer, Command, FactKind, FactSeverity, Outcome, Reason, Refusal, Request, Subject};
 use shared::text::{ResultCode, ServiceState};
 
-use crate::placement::{Level, level, situation, takers};
+use crate::placement::{Level, Load, level, situation, takers};
 use crate::replicated::{Folded, Order, Record, Replicated, RequestRecord};
 
 /// What to do with a request.
@@ -187,8 +187,21 @@ impl Replicated {
         }
         match to {
             None => Admission::Order,
-            Some(name) => self.admit_target(conf, service, record, name),
+            Some(name) => match self.admit_target(conf, service, record, name) {
+                Admission::Order if !self.has_room(conf, service, name) => refuse(
+                    ResultCode::Dependency,
+                    format!("an exclusive service shares its node with no other; {name} runs one that is in the way"),
+                ),
+                admission => admission,
+            },
         }
+    }
+
+    /// Whether the exclusive rule lets the node run the service beside what it runs (rhcs.md §2.3, §3.5).
+    fn has_room(&self, conf: &Conf, service: &ServiceName, name: &NodeName) -> bool {
+        let node = conf.node(name).map(|node| node.id);
+        let load = Load::of(self, conf);
+        conf.service(service).zip(node).is_some_and(|(service, node)| load.admits(node, service))
     }
 
     fn admit_cluster_command(&self, conf: &Conf, command: &Command) -> Admission {

@@ -37,7 +37,8 @@ impl Load {
         self.per_node.get(&node).into_iter().flatten().filter(move |(name, _)| *name != service)
     }
 
-    fn admits(&self, node: NodeId, service: &Service) -> bool {
+    /// Whether the exclusive rule lets the node run the service.
+    pub(crate) fn admits(&self, node: NodeId, service: &Service) -> bool {
         if service.exclusive > 0 {
             self.others(node, &service.name).next().is_none()
         } else {

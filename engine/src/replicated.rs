@@ -597,6 +597,8 @@ impl Replicated {
             record.restart_times.push(at);
         } else if record.check_failed {
             record.restart_times.clear();
+            // Its policy moves it away: if no other node starts it, it is stopped, not brought back (rhcs.md §3.4).
+            record.tried.extend(record.last_owner);
         }
         if matches!(&record.order, Some(order) if matches!(order.request.command, Command::Enable { .. })) {
             record.enabled_by_hand = true;
@@ -975,7 +977,10 @@ impl Replicated {
             record.release();
             record.enabled_by_hand = false;
             let reason = record.reason.clone();
-            record.enter(ServiceState::Disabled, report.at, reason);
+            record.enter(ServiceState::Disabled, report.at, reason.clone());
+            let text = format!("Service {} is disabled although it did not stop: {}", report.service, failure.text());
+            let subject = Subject::Service(report.service.clone());
+            folded.fact(report.at, subject, FactSeverity::Warning, FactKind::ServiceDisabled, text, Some(reason));
             self.finish_order(&report.service, ResultCode::Warning, None, failure.text(), folded);
             return;
         }

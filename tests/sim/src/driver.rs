@@ -8,7 +8,7 @@ use shared::conf::model::{FenceInstance, FenceMethod};
 use shared::ids::{NodeId, NodeName};
 use shared::status::{Answer, Command, Fact, FactKind, FenceDeviceRun};
 
-use crate::sim::{Sim, Task, summary};
+use crate::sim::{Node, Sim, Task, summary};
 
 impl Sim {
     /// Something happened to the daemon of a node.
@@ -253,7 +253,10 @@ impl Sim {
         // Drawn only where agents lie at all, so that the other seeds stay what they are.
         let lies = lies || (self.params.fence_lies_permille > 0 && self.rng.chance(self.params.fence_lies_permille));
         let effect = !lies && !fails || (!broken && wrong.is_none() && self.rng.chance(300));
-        let duration = self.rng.between(self.params.fence_ms);
+        // The agent itself waits for the delay that its device has.
+        let delays = method.devices.iter().flat_map(|device| &device.arguments).filter(|(key, _)| key == "delay");
+        let delay: u64 = delays.filter_map(|(_, value)| value.parse::<u64>().ok()).sum();
+        let duration = delay * 1000 + self.rng.between(self.params.fence_ms);
         self.note(|| {
             format!(
                 "  n{by} fences {victim} with {}: {}",
@@ -269,8 +272,9 @@ impl Sim {
         });
         if effect {
             let boots = !self.fences_leave_off && !self.rng.chance(self.params.fence_leaves_off_permille);
-            let at = self.rng.between((duration / 2, duration));
-            self.later(at, Task::FenceEffect { victim: id.victim, boots });
+            let at = self.rng.between(((duration + delay * 1000) / 2, duration));
+            let waited_on = self.nodes.get(&by).filter(|_| delay > 0).map(|node| (by, node.boots));
+            self.later(at, Task::FenceEffect { victim: id.victim, boots, waited_on });
         }
         // It says so only after the power is off.
         let failed_at = if fails { Some(wrong.unwrap_or(0)) } else { None };
@@ -286,7 +290,11 @@ impl Sim {
         device.arguments.iter().any(|(_, value)| value == "wrong") || said(None) || said(Some(by))
     }
 
-    pub(crate) fn fence_effect(&mut self, victim: NodeId, boots: bool) {
+    pub(crate) fn fence_effect(&mut self, victim: NodeId, boots: bool, waited_on: Option<(NodeId, u32)>) {
+        let lives = |(by, life)| self.nodes.get(&by).is_some_and(|node: &Node| node.power && node.boots == life);
+        if !waited_on.is_none_or(lives) {
+            return;
+        }
         self.power_off(victim);
         if boots {
             let delay = self.rng.between(self.params.reboot_ms);

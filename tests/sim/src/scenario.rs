@@ -144,6 +144,17 @@ impl Stage<'_> {
             self.sim()?.offer(node, &conf);
             return Ok(());
         }
+        if let ["add", node, name] = words {
+            self.next_version()?;
+            let service = format!(
+                "    <service name=\"{name}\">\n      <script name=\"{name}\" file=\"/etc/init.d/{name}\"/>\n    </service>\n"
+            );
+            let end = self.text.find("  </rm>").context("the configuration has no </rm>")?;
+            self.text.insert_str(end, &service);
+            let (node, conf) = (parse_node(node)?, self.conf()?);
+            self.sim()?.offer(node, &conf);
+            return Ok(());
+        }
         if let ["remove", node, name] = words {
             self.next_version()?;
             let start = self.text.find(&format!("<service name=\"{name}\"")).context("there is no such service")?;

@@ -48,6 +48,8 @@ pub enum Task {
     FenceEffect {
         victim: NodeId,
         boots: bool,
+        /// An agent that waits first dies with its node: which one, and in which of its lives.
+        waited_on: Option<(NodeId, u32)>,
     },
     FenceEnd {
         by: NodeId,
@@ -359,7 +361,7 @@ impl Sim {
             }
             Task::RunEffect(node, key) => self.run_effect(node, key),
             Task::RunEnd(node, key) => self.run_end(node, key),
-            Task::FenceEffect { victim, boots } => self.fence_effect(victim, boots),
+            Task::FenceEffect { victim, boots, waited_on } => self.fence_effect(victim, boots, waited_on),
             Task::FenceEnd { by, pid, id, succeeded, devices } => self.fence_end(by, pid, id, succeeded, devices),
             Task::Boot(node) => self.boot(node),
             Task::StartCorosync(node) => self.start_corosync(node),
