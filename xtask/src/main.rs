@@ -7,6 +7,7 @@
 mod check;
 mod packages;
 mod run;
+mod stories;
 mod test;
 mod tidy;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::run;
+use crate::{run, stories};
 
 /// Crate, the crates of ours it may use, and crates it must never use.
 const TABLE: &[(&str, &[&str], &[&str])] = &[
@@ -31,6 +31,7 @@ pub(crate) fn everything() -> Result<()> {
         check_purity(path, &text, &mut complaints);
     }
     check_scenarios(&mut complaints)?;
+    println!("{}", stories::check(&mut complaints)?);
     list_large(&sources)?;
     if complaints.is_empty() {
         return Ok(());
