@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use shared::api::{ConfAccepted, ProblemCode, PutConf};
 use shared::conf::edit::{self, Edit, EditError};
 use shared::conf::model::Conf;
-use shared::conf::{self, Loaded};
+use shared::conf::{self, Finding, Loaded};
 use shared::ids::{ConfDigest, ConfVersion, NodeName};
 
-use super::{App, AppError, Who};
+use super::drafts::new_errors;
+use super::{App, AppError, Who, errors_of};
 use crate::clock;
 use crate::ids::ClusterId;
 use crate::repo::clusters::Cluster;
@@ -24,7 +25,7 @@ use crate::watcher::Link;
 pub(crate) struct ConfLocks(Mutex<HashMap<ClusterId, Arc<tokio::sync::Mutex<()>>>>);
 
 impl ConfLocks {
-    fn of(&self, cluster: ClusterId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn of(&self, cluster: ClusterId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(locks.entry(cluster).or_default())
     }
@@ -69,6 +70,8 @@ pub struct Changed {
     pub version: ConfVersion,
     /// Nodes that could not be written to, when the cluster does not run.
     pub missed: Vec<NodeName>,
+    /// It became a step of the person's draft, which now has so many; nothing was applied.
+    pub draft: Option<usize>,
 }
 
 impl Change<'_> {
@@ -88,6 +91,9 @@ impl Change<'_> {
         let text = edit(&current)?;
         let loaded = conf::load(&text);
         let digest = conf::digest(&text);
+        if loaded.has_errors() && new_errors(&current.loaded, &loaded).is_empty() {
+            return Err(wrong_before(&loaded.findings));
+        }
         let new = loaded.accept().map_err(AppError::Findings)?;
         if new.version <= current.stored.version {
             return Err(AppError::field(
@@ -116,8 +122,18 @@ impl Change<'_> {
             Err(_) => app.repo.drop_unaccepted_conf(self.cluster.id, &stored.digest).await?,
         }
         app.touch(self.cluster.id);
-        handed.map(|missed| Changed { version: stored.version, missed })
+        handed.map(|missed| Changed { version: stored.version, missed, draft: None })
     }
+}
+
+/// An edit that is not to blame: the nodes refuse every version with errors, so they must be corrected with it.
+fn wrong_before(findings: &[Finding]) -> AppError {
+    let errors: Vec<&str> = errors_of(findings).map(|finding| finding.text.as_str()).collect();
+    AppError::Conflict(format!(
+        "nothing was written: the configuration already had errors, and the nodes take no version with errors: {}. \
+         Begin a draft under Configure, correct them in it together with this change, and apply it as one version",
+        errors.join("; ")
+    ))
 }
 
 fn moved(base: ConfVersion, now: &StoredConf) -> AppError {
@@ -289,7 +305,7 @@ fn edited(current: &Current, edits: &[Edit]) -> Result<String, AppError> {
 }
 
 /// Where in a form a refused edit belongs.
-fn refused(error: EditError) -> AppError {
+pub(super) fn refused(error: EditError) -> AppError {
     let text = error.to_string();
     match error {
         EditError::NotFound { what, name } => AppError::NoSuch { what, name },
@@ -302,7 +318,7 @@ fn refused(error: EditError) -> AppError {
 }
 
 /// A text with a version higher than `than`; its own if that is higher already.
-fn raise_version(text: &str, than: ConfVersion) -> Result<String, AppError> {
+pub(super) fn raise_version(text: &str, than: ConfVersion) -> Result<String, AppError> {
     let loaded = conf::load(text);
     if !loaded.document.is_well_formed() {
         return Err(AppError::Findings(loaded.findings));

@@ -6,6 +6,8 @@ pub mod accounts;
 pub mod auth;
 pub mod clusters;
 pub mod conf;
+pub mod detach;
+pub mod drafts;
 pub mod nodes;
 pub mod requests;
 

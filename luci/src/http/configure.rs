@@ -22,6 +22,7 @@ use crate::secrets;
 use crate::views::Shell;
 use crate::views::cluster::HeadPanel;
 use crate::views::conf::{ConfigurePage, DiffRow, FindingLine, TextPage, VersionLine, VersionPage, sections};
+use crate::views::drafts::RolloutPanel;
 use crate::views::manage::FormErrors;
 
 /// A cluster with the configuration its pages edit: luci's own copy, so that no page waits for a node.
@@ -45,9 +46,9 @@ impl Known {
     }
 }
 
-pub(super) async fn known(app: &App, name: &str) -> Result<Known, AppError> {
+pub(super) async fn known(app: &App, who: &Who, name: &str) -> Result<Known, AppError> {
     let cluster = app.cluster(name).await?;
-    let stored = app.repo.newest_conf(cluster.id).await?.ok_or_else(|| {
+    let stored = app.working_conf(who, &cluster).await?.ok_or_else(|| {
         AppError::Unreachable(format!(
             "luci has no configuration of {name} yet; it is read from the first node that answers"
         ))
@@ -88,6 +89,9 @@ fn sent(fields: &Fields) -> impl Iterator<Item = (String, String)> {
 
 /// Goes on after a change, saying which version it made.
 pub(super) async fn changed(app: &App, who: &Who, to: &str, what: &str, changed: &Changed) -> Page {
+    if let Some(steps) = changed.draft {
+        return go(app, who, to, "ok", format!("{what} in your draft, which now has {steps} changes")).await;
+    }
     let missed: Vec<&str> = changed.missed.iter().map(|node| node.as_str()).collect();
     if missed.is_empty() {
         return go(app, who, to, "ok", format!("{what}: version {} is stored", changed.version)).await;
@@ -101,7 +105,7 @@ pub(super) async fn changed(app: &App, who: &Who, to: &str, what: &str, changed:
 }
 
 async fn configure_page(app: &App, who: Who, name: &str, errors: FormErrors) -> Result<ConfigurePage, PageError> {
-    let known = known(app, name).await?;
+    let known = known(app, &who, name).await?;
     let versions = app.repo.confs(known.cluster.id).await?;
     let lines = versions.iter().map(|conf| VersionLine::new(conf, conf.digest == known.stored.digest)).collect();
     let sections = sections(|element| known.attributes(&format!("/cluster/{element}")));
@@ -144,7 +148,7 @@ pub(super) async fn properties(
                 "cman" => Ok(Edit::SetCman { attributes }),
                 _ => Err(AppError::NoSuch { what: "section", name: section.clone() }),
             };
-            app.edit_conf(&who, &cluster, base, &message, |_| edit.map(|edit| vec![edit])).await
+            app.change_conf(&who, &cluster, base, &message, |_| edit.map(|edit| vec![edit])).await
         }
         Err(error) => Err(error),
     };
@@ -155,7 +159,7 @@ pub(super) async fn properties(
 }
 
 /// Context-free rows of a difference.
-fn diff_rows(old: &str, new: &str) -> Vec<DiffRow> {
+pub(super) fn diff_rows(old: &str, new: &str) -> Vec<DiffRow> {
     let mut rows = Vec::new();
     for hunk in line_diff(old, new) {
         rows.push(DiffRow { class: "gap", text: format!("line {}", hunk.new_start) });
@@ -193,7 +197,11 @@ async fn version_page(
     let newest = app.repo.newest_conf(cluster.id).await?;
     let current = newest.as_ref().is_some_and(|newest| newest.digest == to.digest);
     let base = newest.map_or_else(String::new, |newest| newest.version.to_string());
-    let (shell, head) = frame(app, who, cluster, "configure").await?;
+    let snapshot = snapshot(app, cluster);
+    let rollout = RolloutPanel::new(to.version, &snapshot);
+    let panels = format!("head,rollout&version={}", to.version);
+    let head = HeadPanel::new(&cluster.name, &snapshot, &who);
+    let shell = cluster_shell(app, who, cluster, "configure", &panels).await?;
     let (rows, words, text) = match &from {
         Some(from) => (diff_rows(&from.text, &to.text), words(&from.text, &to.text), None),
         None => (Vec::new(), Vec::new(), Some(secret::mask_text(&to.text))),
@@ -211,6 +219,7 @@ async fn version_page(
         words,
         rows,
         text,
+        rollout,
         base,
     })
 }
@@ -245,13 +254,15 @@ pub(super) async fn bring_back(
     Posted { who, fields }: Posted,
 ) -> Page {
     let cluster = app.cluster(&cluster).await?;
-    let done = app.bring_back(&who, &cluster, fields.base()?, ConfVersion(version)).await?;
+    let text = stored(&app, &cluster, version).await?.text;
+    let message = format!("version {version} brought back");
+    let done = app.change_text(&who, &cluster, fields.base()?, &message, text).await?;
     changed(&app, &who, &at(&cluster, "/configure"), &format!("Version {version} brought back"), &done).await
 }
 
 pub(super) async fn text_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
     let cluster = app.cluster(&cluster).await?;
-    let stored = app.repo.newest_conf(cluster.id).await?;
+    let stored = app.working_conf(&who, &cluster).await?;
     let stored = stored.ok_or_else(|| AppError::Unreachable("luci has no configuration of this cluster yet".into()))?;
     let findings = shared::conf::load(&stored.text).findings.iter().map(FindingLine::new).collect();
     let (shell, head) = frame(&app, who, &cluster, "configure").await?;
@@ -270,12 +281,13 @@ pub(super) async fn text_form(State(app): State<App>, who: Who, Path(cluster): P
 pub(super) async fn text(State(app): State<App>, Path(cluster): Path<String>, Posted { who, fields }: Posted) -> Page {
     let cluster = app.cluster(&cluster).await?;
     let base = fields.base()?;
-    let before = stored(&app, &cluster, base.0).await?;
+    let before = app.working_conf(&who, &cluster).await?;
+    let before = before.map_or_else(String::new, |conf| conf.text);
     // Browsers send line ends as CR LF.
     let edited = fields.raw("text").replace("\r\n", "\n");
-    let text = secrets::put_back(&edited, &before.text);
+    let text = secrets::put_back(&edited, &before);
     let message = fields.text("message").to_owned();
-    match app.put_text(&who, &cluster, base, &message, text).await {
+    match app.change_text(&who, &cluster, base, &message, text).await {
         Ok(done) => changed(&app, &who, &at(&cluster, "/configure"), "Configuration written", &done).await,
         Err(error) => {
             let findings = match &error {

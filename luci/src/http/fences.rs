@@ -11,7 +11,8 @@ use super::error::PageError;
 use super::forms::Fields;
 use super::pages::{Page, at, draw, draw_refused, form_errors};
 use super::session::Posted;
-use crate::app::{App, AppError, Who};
+use crate::app::conf::Current;
+use crate::app::{App, AppError, Who, detach};
 use crate::views::conf::{
     DomainLine, DomainNode, DomainPage, DomainsPage, FenceAgentsPage, FenceDevicePage, FenceDevicesPage, ThingLine,
 };
@@ -31,7 +32,7 @@ fn agent_title(agent: &str) -> String {
 }
 
 pub(super) async fn list(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let devices = known.conf.fence_devices.iter().map(|device| {
         let address = device.attributes.iter().find(|(name, _)| matches!(name.as_str(), "ipaddr" | "ip"));
         ThingLine {
@@ -86,7 +87,7 @@ pub(super) async fn create_form(
     Path(cluster): Path<String>,
     Query(Agent { agent }): Query<Agent>,
 ) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     if agent.is_empty() {
         let (shell, head) = frame(&app, who, &known.cluster, "fence-devices").await?;
         return draw(&FenceAgentsPage { shell, head, agents: FENCE_AGENTS });
@@ -119,7 +120,7 @@ pub(super) async fn create(
             return Err(AppError::field("name", "give the device a name"));
         }
         let edit = Edit::AddFenceDevice { name: name.clone(), agent: agent.clone(), attributes };
-        app.edit_conf(&who, &row, fields.base()?, &format!("fence device {name} added"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("fence device {name} added"), |_| Ok(vec![edit])).await
     };
     match result.await {
         Ok(done) => {
@@ -127,7 +128,7 @@ pub(super) async fn create(
         }
         Err(error) => {
             let errors = form_errors(error)?;
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let sent = sent_attributes(&fields);
             draw_refused(&device_page(&app, who, known, (None, &agent), (name, &sent), errors).await?)
         }
@@ -147,7 +148,7 @@ pub(super) async fn device_form(
     name: &str,
     errors: FormErrors,
 ) -> Result<FenceDevicePage, PageError> {
-    let known = known(app, cluster).await?;
+    let known = known(app, &who, cluster).await?;
     let (agent, attributes) = device(&known, name)?;
     let agent = agent.to_owned();
     device_page(app, who, known, (Some(name), &agent), (name.to_owned(), &attributes), errors).await
@@ -174,7 +175,7 @@ pub(super) async fn edit(
     }
     let result = async {
         let edit = Edit::SetFenceDevice { name: name.clone(), attributes };
-        app.edit_conf(&who, &row, fields.base()?, &format!("fence device {name} changed"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("fence device {name} changed"), |_| Ok(vec![edit])).await
     };
     match result.await {
         Ok(done) => {
@@ -190,9 +191,13 @@ pub(super) async fn delete(
     Posted { who, fields }: Posted,
 ) -> Page {
     let row = app.cluster(&cluster).await?;
-    let edit = Edit::RemoveFenceDevice { name: name.clone() };
+    let everywhere = fields.checked("detach");
     let message = format!("fence device {name} deleted");
-    let done = app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await?;
+    let edits = |current: &Current| match everywhere {
+        true => detach::fence_device(current, &name),
+        false => Ok(vec![Edit::RemoveFenceDevice { name: name.clone() }]),
+    };
+    let done = app.change_conf(&who, &row, fields.base()?, &message, edits).await?;
     changed(&app, &who, &at(&row, "/fence-devices"), &format!("Fence device {name} deleted"), &done).await
 }
 
@@ -222,7 +227,7 @@ fn domain_line(domain: &Domain, conf: &Conf) -> DomainLine {
 }
 
 pub(super) async fn domains(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let domains = known.conf.domains.iter().map(|domain| domain_line(domain, &known.conf)).collect();
     let (shell, head) = frame(&app, who, &known.cluster, "failover-domains").await?;
     draw(&DomainsPage { shell, head, domains })
@@ -291,7 +296,7 @@ async fn domain_page(
 }
 
 pub(super) async fn new_domain_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     draw(&domain_page(&app, who, known, None, &empty_domain(), FormErrors::default()).await?)
 }
 
@@ -304,13 +309,13 @@ pub(super) async fn create_domain(
     let result = async {
         let domain = sent_domain(&fields)?;
         let message = format!("failover domain {} added", domain.name);
-        app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![Edit::AddDomain { domain }])).await
+        app.change_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![Edit::AddDomain { domain }])).await
     };
     match result.await {
         Ok(done) => changed(&app, &who, &at(&row, "/failover-domains"), "Failover domain added", &done).await,
         Err(error) => {
             let errors = form_errors(error)?;
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let domain = sent_domain(&fields).unwrap_or_else(|_| empty_domain());
             draw_refused(&domain_page(&app, who, known, None, &domain, errors).await?)
         }
@@ -336,7 +341,7 @@ fn stored_domain(known: &Known, name: &str) -> Result<DomainSpec, AppError> {
 }
 
 pub(super) async fn domain(State(app): State<App>, who: Who, Path((cluster, name)): Path<(String, String)>) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let domain = stored_domain(&known, &name)?;
     draw(&domain_page(&app, who, known, Some(&name), &domain, FormErrors::default()).await?)
 }
@@ -349,7 +354,8 @@ pub(super) async fn edit_domain(
     let row = app.cluster(&cluster).await?;
     let result = async {
         let edit = Edit::SetDomain { name: name.as_str().into(), domain: sent_domain(&fields)? };
-        app.edit_conf(&who, &row, fields.base()?, &format!("failover domain {name} changed"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("failover domain {name} changed"), |_| Ok(vec![edit]))
+            .await
     };
     match result.await {
         Ok(done) => {
@@ -357,7 +363,7 @@ pub(super) async fn edit_domain(
         }
         Err(error) => {
             let errors = form_errors(error)?;
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let domain = match sent_domain(&fields) {
                 Ok(domain) => domain,
                 Err(_) => stored_domain(&known, &name)?,
@@ -373,8 +379,13 @@ pub(super) async fn delete_domain(
     Posted { who, fields }: Posted,
 ) -> Page {
     let row = app.cluster(&cluster).await?;
-    let edit = Edit::RemoveDomain { name: name.as_str().into() };
+    let everywhere = fields.checked("detach");
+    let domain = DomainName(name.clone());
     let message = format!("failover domain {name} deleted");
-    let done = app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await?;
+    let edits = |current: &Current| match everywhere {
+        true => detach::domain(current, &domain),
+        false => Ok(vec![Edit::RemoveDomain { name: domain.clone() }]),
+    };
+    let done = app.change_conf(&who, &row, fields.base()?, &message, edits).await?;
     changed(&app, &who, &at(&row, "/failover-domains"), &format!("Failover domain {name} deleted"), &done).await
 }

@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
+use shared::ids::ConfVersion;
 
 use super::error::PageError;
 use super::overview::{events_panel, requests_panel};
@@ -19,6 +20,7 @@ use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
 use crate::views::cluster::{HeadPanel, MatrixPanel};
+use crate::views::drafts::RolloutPanel;
 
 /// Several changes within this time are drawn once.
 const SETTLE: Duration = Duration::from_millis(40);
@@ -36,6 +38,8 @@ pub(super) struct Wanted {
     service: Option<String>,
     #[serde(default)]
     node: Option<String>,
+    #[serde(default)]
+    version: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +126,10 @@ async fn cluster_parts(app: &App, who: &Who, cluster: &Cluster, wanted: &Wanted)
             "nodes" => nodes::nodes_panel(app, who, cluster, &snapshot).await?.render()?,
             "node" => match &wanted.node {
                 Some(node) => nodes::node_panel(app, who, cluster, node, &snapshot).await?.render()?,
+                None => continue,
+            },
+            "rollout" => match wanted.version {
+                Some(version) => RolloutPanel::new(ConfVersion(version), &snapshot).render()?,
                 None => continue,
             },
             "services" => services::services_panel(app, who, cluster, &snapshot).await?.render()?,

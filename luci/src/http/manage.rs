@@ -192,10 +192,17 @@ pub(super) async fn confirm_task(State(app): State<App>, Path(id): Path<String>,
 }
 
 pub(super) async fn retry_task(State(app): State<App>, Path(id): Path<String>, Posted { who, fields }: Posted) -> Page {
-    let secrets = fields
+    let rows: Vec<(usize, NodeRow)> = fields
         .prefixed("row-")
         .into_iter()
-        .filter_map(|(place, row)| Some((NodeRow(row.parse().ok()?), fields.pair_secret(place.parse().ok()?)?)))
+        .filter_map(|(place, row)| Some((place.parse().ok()?, NodeRow(row.parse().ok()?))))
+        .collect();
+    // The first one that was given counts for all, if the form says so.
+    let given = || rows.iter().find_map(|(place, _)| fields.pair_secret(*place));
+    let same = if fields.checked("same-secret") { given() } else { None };
+    let secrets = rows
+        .iter()
+        .filter_map(|(place, row)| Some((*row, fields.pair_secret(*place).or_else(|| same.clone())?)))
         .collect();
     app.retry_task(&who, &id, secrets).await?;
     Ok(Redirect::to(&format!("/tasks/{id}")).into_response())

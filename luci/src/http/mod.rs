@@ -7,6 +7,7 @@ mod api;
 mod assets;
 mod configure;
 mod door;
+mod drafts;
 mod error;
 mod events;
 mod fences;
@@ -210,6 +211,12 @@ fn configuration_pages() -> Vec<Route> {
             configure::bring_back,
         ),
         get("/clusters/{cluster}/configure/compare", Rule::Cluster(VIEWER), configure::compare),
+        get("/clusters/{cluster}/draft", Rule::Cluster(ADMINISTRATOR), drafts::review),
+        post("/clusters/{cluster}/draft/begin", Rule::Cluster(ADMINISTRATOR), drafts::begin),
+        post("/clusters/{cluster}/draft/undo", Rule::Cluster(ADMINISTRATOR), drafts::undo),
+        post("/clusters/{cluster}/draft/move", Rule::Cluster(ADMINISTRATOR), drafts::move_on),
+        post("/clusters/{cluster}/draft/apply", Rule::Cluster(ADMINISTRATOR), drafts::apply),
+        post("/clusters/{cluster}/draft/discard", Rule::Cluster(ADMINISTRATOR), drafts::discard),
         get("/clusters/{cluster}/configure/text", Rule::Cluster(ADMINISTRATOR), configure::text_form),
         post("/clusters/{cluster}/configure/text", Rule::Cluster(ADMINISTRATOR), configure::text),
     ]

@@ -63,11 +63,12 @@ pub(super) async fn node_panel(
 async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormErrors) -> Result<NodePage, PageError> {
     let cluster = app.cluster(cluster).await?;
     let snapshot = snapshot(app, &cluster);
-    let conf = known_conf(app, &cluster).await?;
-    let version = app.repo.newest_conf(cluster.id).await?.map_or_else(String::new, |stored| stored.version.to_string());
+    let working = app.working_conf(&who, &cluster).await?;
+    let version = working.as_ref().map_or_else(String::new, |stored| stored.version.to_string());
+    let conf = working.and_then(|stored| shared::conf::load(&stored.text).conf);
     let filter = EventFilter { subject: Some(("node", name.to_owned())), ..EventFilter::default() };
     let events = app.repo.events(cluster.id, &filter, EVENTS).await?;
-    let configured = conf.as_deref().and_then(|conf| conf.node(&name.into()));
+    let configured = conf.as_ref().and_then(|conf| conf.node(&name.into()));
     let domains = conf.iter().flat_map(|conf| &conf.domains).filter_map(|domain| {
         let (_, priority) = domain.nodes.iter().find(|(node, _)| node.as_str() == name)?;
         let text = if domain.ordered { format!("priority {priority}") } else { "member".into() };
@@ -80,7 +81,7 @@ async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormE
         events: EventsPanel::new(&events),
         name: name.to_owned(),
         root: node_address(&cluster, name),
-        methods: methods(configured, conf.as_deref()),
+        methods: methods(configured, conf.as_ref()),
         devices: devices.map(|d| DeviceChoice { name: d.name.clone(), agent: d.agent.clone() }).collect(),
         domains: domains.collect(),
         votes: configured.map_or_else(String::new, |node| node.votes.to_string()),
@@ -245,7 +246,7 @@ pub(super) async fn properties(
         let attributes = AttributeChanges::from([("votes".to_owned(), votes.map(|votes| votes.to_string()))]);
         let altname = Some(fields.text("altname").to_owned());
         let edit = Edit::SetNode { name: node.as_str().into(), attributes, altname };
-        app.edit_conf(&who, &row, fields.base()?, &format!("properties of {node} changed"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("properties of {node} changed"), |_| Ok(vec![edit])).await
     };
     match result.await {
         Ok(done) => changed(&app, &who, &node_address(&row, &node), "Properties changed", &done).await,
@@ -324,10 +325,10 @@ pub(super) async fn edit_methods(
     let name = NodeName(node.clone());
     let result = async {
         let base = fields.base()?;
-        let stored = app.repo.conf(row.id, base).await?;
+        let stored = app.working_conf(&who, &row).await?;
         let text = stored.map_or_else(String::new, |stored| stored.text);
         let (_, message) = edited_methods(&shared::conf::load(&text).document, &name, &fields)?;
-        app.edit_conf(&who, &row, base, &message, |current| {
+        app.change_conf(&who, &row, base, &message, |current| {
             let (methods, _) = edited_methods(&current.loaded.document, &name, &fields)?;
             Ok(vec![Edit::SetFenceMethods { node: name.clone(), methods }])
         })

@@ -11,6 +11,7 @@ use crate::app::{App, AppError, Who, errors_of};
 use crate::repo::clusters::Cluster;
 use crate::repo::requests::{RequestState, StoredRequest};
 use crate::repo::users::Role;
+use crate::views::drafts::DraftLine;
 use crate::views::manage::FormErrors;
 use crate::views::{Flash, NavCluster, Shell, SidePanel, nav_badge};
 use crate::watcher::{Link, Snapshot};
@@ -64,6 +65,7 @@ async fn frame(
         side,
         tab,
         flash: flash.and_then(|text| serde_json::from_str(&text).ok()),
+        draft: None,
         live: Some(live),
         who,
     })
@@ -83,7 +85,9 @@ pub(super) async fn cluster_shell(
     panels: &str,
 ) -> Result<Shell, PageError> {
     let live = format!("/clusters/{}/events-stream?panels={panels}", encode(&cluster.name));
-    frame(app, who, &cluster.name, tab, Some(&cluster.name), live).await
+    let draft = app.repo.draft(cluster.id, who.id).await?;
+    let draft = draft.map(|draft| DraftLine { base: draft.base.to_string(), steps: draft.steps.len() });
+    Ok(Shell { draft, ..frame(app, who, &cluster.name, tab, Some(&cluster.name), live).await? })
 }
 
 /// What luci knows of the cluster; nothing yet, if it is not watched.

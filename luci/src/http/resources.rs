@@ -10,7 +10,8 @@ use super::configure::{Known, attribute_changes, changed, frame, known, new_attr
 use super::error::PageError;
 use super::pages::{Page, at, draw, draw_refused, form_errors, part};
 use super::session::Posted;
-use crate::app::{App, AppError, Who};
+use crate::app::conf::Current;
+use crate::app::{App, AppError, Who, detach};
 use crate::views::conf::{KindsPage, ResourcePage, ResourcesPage, ThingLine};
 use crate::views::fields::{AttributeForm, kind_choices, kind_title};
 use crate::views::manage::FormErrors;
@@ -39,7 +40,7 @@ pub(super) fn choices(conf: &Conf) -> Vec<(String, String)> {
 }
 
 pub(super) async fn list(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let resources = known.conf.resources.iter().map(|resource| ThingLine {
         name: resource.name.clone(),
         kind: resource.kind.clone(),
@@ -113,7 +114,7 @@ pub(super) async fn create_form(
     Path(cluster): Path<String>,
     Query(Kind { kind }): Query<Kind>,
 ) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     if kind.is_empty() {
         let root = at(&known.cluster, "");
         let (shell, head) = frame(&app, who, &known.cluster, "resources").await?;
@@ -158,13 +159,13 @@ pub(super) async fn create(
         let name = mapping::primary_value(&kind, |name| attributes.get(name).map(String::as_str)).unwrap_or_default();
         let message = format!("resource {kind}:{name} added");
         let edit = Edit::AddResource { kind: kind.clone(), attributes };
-        app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await
     };
     match result.await {
         Ok(done) => changed(&app, &who, &at(&row, "/resources"), "Resource added", &done).await,
         Err(error) => {
             let errors = at_fields(form_errors(error)?);
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             draw_refused(&page(&app, who, known, &kind, None, &sent, errors).await?)
         }
     }
@@ -181,7 +182,7 @@ pub(super) async fn resource(
     who: Who,
     Path((cluster, kind, name)): Path<(String, String, String)>,
 ) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let attributes = stored(&known, &kind, &name)?;
     draw(&page(&app, who, known, &kind, Some(&name), &attributes, FormErrors::default()).await?)
 }
@@ -194,13 +195,14 @@ pub(super) async fn edit(
     let row = app.cluster(&cluster).await?;
     let result = async {
         let edit = Edit::SetResource { kind: kind.clone(), name: name.clone(), attributes: attribute_changes(&fields) };
-        app.edit_conf(&who, &row, fields.base()?, &format!("resource {kind}:{name} changed"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("resource {kind}:{name} changed"), |_| Ok(vec![edit]))
+            .await
     };
     match result.await {
         Ok(done) => changed(&app, &who, &at(&row, "/resources"), &format!("Resource {name} changed"), &done).await,
         Err(error) => {
             let errors = at_fields(form_errors(error)?);
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let sent = new_attributes(&fields);
             draw_refused(&page(&app, who, known, &kind, Some(&name), &sent, errors).await?)
         }
@@ -213,8 +215,12 @@ pub(super) async fn delete(
     Posted { who, fields }: Posted,
 ) -> Page {
     let row = app.cluster(&cluster).await?;
-    let edit = Edit::RemoveResource { kind: kind.clone(), name: name.clone() };
+    let everywhere = fields.checked("detach");
     let message = format!("resource {kind}:{name} deleted");
-    let done = app.edit_conf(&who, &row, fields.base()?, &message, |_| Ok(vec![edit])).await?;
+    let edits = |current: &Current| match everywhere {
+        true => detach::resource(current, &kind, &name),
+        false => Ok(vec![Edit::RemoveResource { kind: kind.clone(), name: name.clone() }]),
+    };
+    let done = app.change_conf(&who, &row, fields.base()?, &message, edits).await?;
     changed(&app, &who, &at(&row, "/resources"), &format!("Resource {name} deleted"), &done).await
 }

@@ -75,7 +75,7 @@ async fn service_page(
     service: &str,
     errors: FormErrors,
 ) -> Result<ServicePage, PageError> {
-    let known = known(app, cluster).await?;
+    let known = known(app, &who, cluster).await?;
     let name = ServiceName::parse(service);
     let snapshot = snapshot(app, &known.cluster);
     let spec = ServiceSpec::read(&known.document, &name);
@@ -222,7 +222,7 @@ async fn new_page(
 }
 
 pub(super) async fn create_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let form = ServiceForm::empty(&known.conf);
     draw(&new_page(&app, who, known, form, Vec::new(), FormErrors::default()).await?)
 }
@@ -276,7 +276,7 @@ pub(super) async fn create(
         let changes = service_attributes(&fields)?;
         let attributes = changes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let edit = Edit::AddService { service: ServiceSpec { name: name.clone(), attributes, resources } };
-        app.edit_conf(&who, &row, fields.base()?, &format!("{name} added"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("{name} added"), |_| Ok(vec![edit])).await
     };
     match result.await {
         Ok(done) => {
@@ -285,7 +285,7 @@ pub(super) async fn create(
         }
         Err(error) => {
             let errors = form_errors(error)?;
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let form = sent_form(&fields, &known);
             draw_refused(&new_page(&app, who, known, form, chosen, errors).await?)
         }
@@ -302,7 +302,7 @@ pub(super) async fn edit(
     let result = async {
         let attributes = service_attributes(&fields)?;
         let edit = Edit::SetService { name: name.clone(), attributes, resources: None };
-        app.edit_conf(&who, &row, fields.base()?, &format!("properties of {name} changed"), |_| Ok(vec![edit])).await
+        app.change_conf(&who, &row, fields.base()?, &format!("properties of {name} changed"), |_| Ok(vec![edit])).await
     };
     match result.await {
         Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Properties changed", &done).await,
@@ -315,7 +315,7 @@ pub(super) async fn delete_form(
     who: Who,
     Path((cluster, service)): Path<(String, String)>,
 ) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let name = ServiceName::parse(&service);
     let back = service_address(&known.cluster, name.as_str());
     let heading = format!("Delete {name}");
@@ -344,7 +344,7 @@ pub(super) async fn delete(
     let row = app.cluster(&cluster).await?;
     let name = ServiceName::parse(&service);
     let edit = Edit::RemoveService { name: name.clone() };
-    let done = app.edit_conf(&who, &row, fields.base()?, &format!("{name} deleted"), |_| Ok(vec![edit])).await?;
+    let done = app.change_conf(&who, &row, fields.base()?, &format!("{name} deleted"), |_| Ok(vec![edit])).await?;
     changed(&app, &who, &at(&row, "/services"), &format!("{name} deleted"), &done).await
 }
 
@@ -396,7 +396,7 @@ async fn change_tree(
     message: &str,
     change: impl FnOnce(&mut Vec<ResourceSpec>) -> Result<(), AppError>,
 ) -> Result<crate::app::conf::Changed, AppError> {
-    app.edit_conf(who, cluster, fields.base()?, message, |current| {
+    app.change_conf(who, cluster, fields.base()?, message, |current| {
         let spec = ServiceSpec::read(&current.loaded.document, service);
         let mut tree = spec.ok_or_else(|| AppError::NoSuch { what: "service", name: service.0.clone() })?.resources;
         change(&mut tree)?;
@@ -420,7 +420,7 @@ pub(super) async fn add_resource_form(
     Path((cluster, service)): Path<(String, String)>,
     Query(new): Query<NewResource>,
 ) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let name = ServiceName::parse(&service);
     let spec = ServiceSpec::read(&known.document, &name);
     let spec = spec.ok_or_else(|| AppError::NoSuch { what: "service", name: name.0.clone() })?;
@@ -543,7 +543,7 @@ pub(super) async fn add_resource(
         Err(error) if kind.is_empty() => Err(error.into()),
         Err(error) => {
             let errors = at_fields(form_errors(error)?);
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let sent = new_attributes(&fields);
             let place = TreePlace { name: &name, kind: &kind, place: None, parent: Some(parent) };
             draw_refused(&tree_page(&app, who, known, place, &sent, errors).await?)
@@ -570,7 +570,7 @@ pub(super) async fn resource_form(
     who: Who,
     Path((cluster, service, place)): Path<(String, String, String)>,
 ) -> Page {
-    let known = known(&app, &cluster).await?;
+    let known = known(&app, &who, &cluster).await?;
     let name = ServiceName::parse(&service);
     let spec = stored_spec(&known, &name, &place)?;
     let at_place = TreePlace { name: &name, kind: &spec.kind, place: Some(&place), parent: None };
@@ -614,7 +614,7 @@ pub(super) async fn edit_resource(
         Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Resource changed", &done).await,
         Err(error) => {
             let errors = at_fields(form_errors(error)?);
-            let known = known(&app, &cluster).await?;
+            let known = known(&app, &who, &cluster).await?;
             let mut spec = stored_spec(&known, &name, &place)?;
             set_attributes(&mut spec, &fields);
             let at_place = TreePlace { name: &name, kind: &spec.kind, place: Some(&place), parent: None };

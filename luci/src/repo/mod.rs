@@ -5,6 +5,7 @@ pub mod access;
 pub mod audit;
 pub mod clusters;
 pub mod confs;
+pub mod drafts;
 pub mod events;
 pub mod nodes;
 pub mod once;

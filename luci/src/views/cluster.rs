@@ -9,6 +9,7 @@ use shared::text::ServiceState;
 
 use super::badge::{self, Badge, Kind};
 use super::events::EventsPanel;
+use super::offers::Offers;
 use super::{Shell, time};
 use crate::app::{Who, requests};
 use crate::clock::duration_text;
@@ -59,9 +60,26 @@ pub fn health(snapshot: &Snapshot) -> Health {
         0 => "All nodes are members. There are no services yet.".to_owned(),
         1 if started == 1 => "The service is started. All nodes are members.".to_owned(),
         all if all == started => format!("All {all} services are started. All nodes are members."),
-        all => format!("{started} of {all} services are started, the others were stopped on purpose."),
+        all => format!("{started} of {all} services started. {}", idle(status)),
     };
     say(badge::cluster::QUORATE, sentence)
+}
+
+/// Most services that are named in the sentence.
+const NAMED: usize = 3;
+
+/// Why the services that nothing is wrong with are not started.
+fn idle(status: &ClusterStatus) -> String {
+    let idle: Vec<_> = status.services.iter().filter(|service| service.state != ServiceState::Started).collect();
+    let mut said: Vec<String> = idle
+        .iter()
+        .take(NAMED)
+        .map(|service| with_stop(&format!("{} is {}: {}", service.name.bare(), service.state.name(), why(service))))
+        .collect();
+    if idle.len() > NAMED {
+        said.push(format!("{} more are not started.", idle.len() - NAMED));
+    }
+    said.join(" ")
 }
 
 fn worries(status: &ClusterStatus) -> Vec<String> {
@@ -175,8 +193,10 @@ pub struct Row {
     pub request: Option<String>,
     pub failure: Option<String>,
     pub cells: Vec<Cell>,
-    pub can_start: bool,
-    pub can_stop: bool,
+    /// Whether some node owns it.
+    pub runs: bool,
+    /// Why single buttons cannot be pressed.
+    pub offers: Offers,
 }
 
 /// One service on one node.
@@ -304,6 +324,7 @@ pub fn last_fenced(node: &NodeStatus) -> Option<String> {
 fn row(service: &ServiceStatus, status: &ClusterStatus, conf: Option<&Conf>, live: bool) -> Row {
     let state = badge::service(service.state);
     let runs = service.owner.is_some();
+    let offers = Offers::of(service, status);
     let mut flags = Vec::new();
     if service.frozen {
         flags.push("frozen");
@@ -325,9 +346,9 @@ fn row(service: &ServiceStatus, status: &ClusterStatus, conf: Option<&Conf>, liv
             .as_ref()
             .map(|request| format!("{} asked by {}", request.command.verb(), request.origin)),
         failure: service.failure.as_ref().map(|failure| format!("{} on {}", failure.text(), failure.node)),
-        cells: status.nodes.iter().map(|node| cell(service, node, conf, live)).collect(),
-        can_start: !runs && service.state != ServiceState::Failed,
-        can_stop: runs || !matches!(service.state, ServiceState::Disabled | ServiceState::Stopped),
+        cells: status.nodes.iter().map(|node| cell(service, node, conf, &offers, live)).collect(),
+        runs,
+        offers,
     }
 }
 
@@ -350,7 +371,7 @@ pub fn why(service: &ServiceStatus) -> String {
     text
 }
 
-fn cell(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>, live: bool) -> Cell {
+fn cell(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>, offers: &Offers, live: bool) -> Cell {
     let make = |kind, why: String, button| Cell { node: node.name.clone(), kind, why, button };
     if service.owner.as_ref() == Some(&node.name) {
         let badge = if live { badge::service(service.state) } else { badge::UNKNOWN };
@@ -368,8 +389,8 @@ fn cell(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>, live: b
         return make(CellKind::Down(badge::node(node).word), format!("{} is not a member", node.name), None);
     }
     let button = match service.state {
-        ServiceState::Started => Some(("relocate", "Relocate here")),
-        ServiceState::Stopped | ServiceState::Disabled => Some(("enable", "Start here")),
+        ServiceState::Started if offers.relocate.is_none() => Some(("relocate", "Relocate here")),
+        ServiceState::Stopped | ServiceState::Disabled if offers.start.is_none() => Some(("enable", "Start here")),
         _ => None,
     };
     let text = match priority {

@@ -198,6 +198,14 @@ pub struct FenceDevicePage {
     pub errors: FormErrors,
 }
 
+impl FenceDevicePage {
+    /// Where the existing one is deleted.
+    pub fn delete_action(&self) -> String {
+        let name = self.existing.as_deref().unwrap_or_default();
+        format!("/clusters/{}/fence-devices/{}/delete", address_part(&self.cluster), address_part(name))
+    }
+}
+
 #[derive(Debug, Template)]
 #[template(path = "fence_agents.html")]
 pub struct FenceAgentsPage {
@@ -220,6 +228,16 @@ pub struct DomainLine {
     pub flags: Vec<&'static str>,
     pub nodes: Vec<String>,
     pub used_by: Vec<String>,
+}
+
+/// A name as one part of an address.
+fn address_part(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
 }
 
 /// A node in the form of a failover domain.
@@ -245,6 +263,14 @@ pub struct DomainPage {
     pub used_by: Vec<String>,
     pub base: String,
     pub errors: FormErrors,
+}
+
+impl DomainPage {
+    /// Where the existing one is deleted.
+    pub fn delete_action(&self) -> String {
+        let name = self.existing.as_deref().unwrap_or_default();
+        format!("/clusters/{}/failover-domains/{}/delete", address_part(&self.cluster), address_part(name))
+    }
 }
 
 #[derive(Debug, Template)]
@@ -464,6 +490,8 @@ pub struct VersionPage {
     pub words: Vec<String>,
     pub rows: Vec<DiffRow>,
     pub text: Option<String>,
+    /// How far the version is on each node.
+    pub rollout: super::drafts::RolloutPanel,
     pub base: String,
 }
 

@@ -5,11 +5,13 @@ pub mod accounts;
 pub mod badge;
 pub mod cluster;
 pub mod conf;
+pub mod drafts;
 pub mod error;
 pub mod events;
 pub mod fields;
 pub mod manage;
 pub mod node;
+pub mod offers;
 pub mod service;
 pub mod tasks;
 
@@ -26,6 +28,8 @@ pub struct Shell {
     /// The tab of a cluster's pages to mark.
     pub tab: &'static str,
     pub flash: Option<Flash>,
+    /// The reader's draft for the cluster whose page this is.
+    pub draft: Option<drafts::DraftLine>,
     /// Where the page's parts are pushed from.
     pub live: Option<String>,
 }

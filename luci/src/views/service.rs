@@ -11,6 +11,7 @@ use super::cluster::{HeadPanel, RequestsPanel, owner_text, why};
 use super::conf::{ResourceNode, ResourceTree, ServiceForm};
 use super::events::EventsPanel;
 use super::manage::FormErrors;
+use super::offers::Offers;
 use super::{Shell, time};
 use crate::app::Who;
 use crate::repo::users::Role;
@@ -135,6 +136,8 @@ pub struct ServicePanel {
     pub runs: bool,
     pub failed: bool,
     pub is_vm: bool,
+    /// Why single buttons cannot be pressed.
+    pub offers: Offers,
     /// Whether buttons can do anything now; if not, why.
     pub blocked: Option<String>,
     pub csrf: String,
@@ -182,11 +185,29 @@ impl ServicePanel {
             frozen: status.is_some_and(|status| status.frozen),
             runs: status.is_some_and(|status| status.owner.is_some()),
             failed: status.is_some_and(|status| status.state == ServiceState::Failed),
+            offers: live.and_then(|live| Some(Offers::of(live.service(name)?, live))).unwrap_or_default(),
             is_vm: name.as_str().starts_with("vm:"),
             blocked,
             csrf: who.csrf().to_owned(),
             requests,
         }
+    }
+}
+
+impl ServicePanel {
+    /// The buttons that cannot be pressed, each with its reason.
+    pub fn withheld(&self) -> Vec<(&'static str, &str)> {
+        let place = if self.runs { ("Relocate", &self.offers.relocate) } else { ("Start", &self.offers.start) };
+        let freeze = if self.frozen { ("Unfreeze", &self.offers.unfreeze) } else { ("Freeze", &self.offers.freeze) };
+        let all = [
+            place,
+            ("Restart", &self.offers.restart),
+            ("Stop", &self.offers.stop),
+            ("Disable", &self.offers.disable),
+            freeze,
+            ("Convalesce", &self.offers.convalesce),
+        ];
+        all.into_iter().filter_map(|(button, why)| Some((button, why.as_deref()?))).collect()
     }
 }
 

@@ -134,6 +134,11 @@ impl TaskPanel {
         self.state == TaskState::Confirm
     }
 
+    /// Whether several nodes want a password.
+    pub fn asks_several(&self) -> bool {
+        self.nodes.iter().filter(|node| node.needs_secret).count() > 1
+    }
+
     pub fn has_failed(&self) -> bool {
         self.state == TaskState::Failed
     }

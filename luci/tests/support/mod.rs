@@ -94,6 +94,11 @@ impl TestApp {
     pub async fn login_with(&self, name: &str, everywhere: Option<Role>) -> Browser {
         let hash = auth::hash_password("correct horse".into()).await.expect("hash");
         self.app.repo.add_user(name, &hash, everywhere).await.expect("user");
+        self.login_again(name).await
+    }
+
+    /// A browser in which an account that exists is logged in.
+    pub async fn login_again(&self, name: &str) -> Browser {
         let mut browser = self.browser();
         let form = browser.get("/login").await;
         let token = form.hidden("csrf").expect("token");

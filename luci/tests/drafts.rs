@@ -1,0 +1,263 @@
+//! Drafts over a cluster of fake nodes: several edits, reviewed once, applied once; two administrators on the same
+//! service, and neither loses anything without being told.
+
+mod fake;
+mod support;
+
+use axum::http::StatusCode;
+use fake::{Fake, FakeNode, PASSWORD};
+use luci::repo::confs::{Origin, StoredConf};
+use luci::repo::users::Role;
+use shared::ids::ConfVersion;
+use shared::text::ServiceState;
+use support::{Answer, Browser, TestApp};
+
+const DRAFT: &str = "/clusters/alpha/draft";
+const CONFIGURE: &str = "/clusters/alpha/configure";
+
+/// A running cluster of two fake nodes, and the browser of its first administrator.
+async fn stage() -> (TestApp, Fake, Vec<FakeNode>, Browser) {
+    let fake = Fake::new();
+    let nodes = vec![fake.node("node1").await, fake.node("node2").await];
+    let luci = TestApp::new().await;
+    let mut browser = luci.login("anna", Role::Administrator).await;
+    let mut fields = vec![("name".to_owned(), "alpha".to_owned())];
+    for (place, node) in nodes.iter().enumerate() {
+        fields.push((format!("node-{place}-name"), node.name.clone()));
+        fields.push((format!("node-{place}-host"), "127.0.0.1".into()));
+        fields.push((format!("node-{place}-port"), node.address.port().to_string()));
+        fields.push((format!("node-{place}-secret"), PASSWORD.into()));
+    }
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let task = browser.submit("/create-cluster", "/create-cluster", &fields).await.location.expect("task");
+    browser.wait_for(&task, "confirm-pairing").await;
+    browser.submit(&task, &format!("{task}/confirm"), &[]).await;
+    browser.wait_for(&task, "task-done").await;
+    (luci, fake, nodes, browser)
+}
+
+async fn done(browser: &mut Browser, page: &str, to: &str, fields: &[(&str, &str)]) -> Answer {
+    let answer = browser.submit(page, to, fields).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{to}: {}", answer.text());
+    answer
+}
+
+async fn add_service(browser: &mut Browser, name: &str) {
+    let page = "/clusters/alpha/add-service";
+    done(browser, page, page, &[("name", name), ("autostart", "on"), ("recovery", "relocate")]).await;
+}
+
+async fn begin(browser: &mut Browser) {
+    done(browser, CONFIGURE, "/clusters/alpha/draft/begin", &[]).await;
+}
+
+async fn set_recovery(browser: &mut Browser, recovery: &str, max_restarts: &str) {
+    let page = "/clusters/alpha/services/service:web";
+    let fields = [("autostart", "on"), ("recovery", recovery), ("max_restarts", max_restarts)];
+    done(browser, page, &format!("{page}/edit"), &fields).await;
+}
+
+fn conf_of(fake: &Fake, node: &str) -> String {
+    fake.change(|world| world.nodes[node].conf.clone().expect("conf"))
+}
+
+#[tokio::test]
+async fn several_edits_are_reviewed_once_and_applied_as_one_version() {
+    let (luci, fake, _nodes, mut anna) = stage().await;
+    begin(&mut anna).await;
+    let page = "/clusters/alpha/add-failover-domain";
+    done(&mut anna, page, page, &[("name", "east"), ("ordered", "on"), ("node", "node1"), ("priority-node1", "1")])
+        .await;
+    add_service(&mut anna, "web").await;
+    // The second edit builds on the first, and nothing has reached the cluster.
+    let service = "/clusters/alpha/services/service:web";
+    let fields = [("autostart", "on"), ("recovery", "relocate"), ("domain", "east")];
+    done(&mut anna, service, &format!("{service}/edit"), &fields).await;
+    assert!(!conf_of(&fake, "node1").contains("east"), "applied too early");
+    let mut other = luci.login("bert", Role::Administrator).await;
+    assert!(!other.get("/clusters/alpha/failover-domains").await.body.contains("east"), "a draft is its owner's");
+
+    let review = anna.get(DRAFT).await;
+    for words in ["failover domain east added", "service web added", "Changes (3)"] {
+        assert!(review.text().contains(words), "{words}: {}", review.text());
+    }
+    // It outlives the session.
+    let luci = luci.restart().await;
+    let mut anna = luci.login_again("anna").await;
+    assert!(anna.get("/clusters/alpha/services").await.body.contains("review-draft"));
+    anna.wait_for("/clusters/alpha", "Quorate").await;
+    let applied = done(&mut anna, DRAFT, "/clusters/alpha/draft/apply", &[("message", "east and web")]).await;
+    assert_eq!(applied.location.as_deref(), Some("/clusters/alpha/configure/versions/2"));
+    assert!(conf_of(&fake, "node1").contains("config_version=\"2\""));
+    assert!(conf_of(&fake, "node2").contains("domain=\"east\""));
+    // The page of the version tells how far each node is.
+    let page = anna.wait_for("/clusters/alpha/configure/versions/2", "rollout-node2").await;
+    assert!(page.text().contains("Version 2 stored"), "{}", page.text());
+    assert!(!anna.get(CONFIGURE).await.body.contains("review-draft"), "the draft is done");
+    assert!(anna.get(CONFIGURE).await.text().contains("east and web"));
+}
+
+#[tokio::test]
+async fn a_change_in_between_is_told_object_by_object_and_nothing_is_lost_unseen() {
+    let (luci, fake, _nodes, mut anna) = stage().await;
+    add_service(&mut anna, "web").await;
+    add_service(&mut anna, "mail").await;
+    let mut bert = luci.login("bert", Role::Administrator).await;
+    begin(&mut anna).await;
+    set_recovery(&mut anna, "disable", "").await;
+    let mail = "/clusters/alpha/services/service:mail";
+    let fields = [("autostart", "on"), ("recovery", "relocate"), ("exclusive", "on")];
+    done(&mut anna, mail, &format!("{mail}/edit"), &fields).await;
+    // Meanwhile, without a draft.
+    set_recovery(&mut bert, "restart", "3").await;
+
+    let review = anna.get(DRAFT).await;
+    assert!(review.body.contains("data-test=\"conflict-service web\""), "{}", review.text());
+    assert!(!review.body.contains("data-test=\"conflict-service mail\""), "only one side changed it");
+    assert!(review.text().contains("bert"), "{}", review.text());
+    let refused = anna.submit(DRAFT, "/clusters/alpha/draft/apply", &[]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text());
+    assert!(!conf_of(&fake, "node1").contains("recovery=\"disable\""), "written over");
+
+    let keep = [("subject-0", "service web"), ("keep-0", "theirs")];
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/move", &keep).await;
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/apply", &[]).await;
+    let conf = conf_of(&fake, "node1");
+    assert!(conf.contains("max_restarts=\"3\"") && !conf.contains("recovery=\"disable\""), "theirs is kept: {conf}");
+    assert!(conf.contains("exclusive=\"1\""), "mine about something else is kept: {conf}");
+}
+
+#[tokio::test]
+async fn mine_is_made_again_over_theirs_when_that_is_wanted() {
+    let (luci, fake, _nodes, mut anna) = stage().await;
+    add_service(&mut anna, "web").await;
+    let mut bert = luci.login("bert", Role::Administrator).await;
+    begin(&mut anna).await;
+    set_recovery(&mut anna, "disable", "").await;
+    set_recovery(&mut bert, "relocate", "3").await;
+    let keep = [("subject-0", "service web"), ("keep-0", "mine")];
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/move", &keep).await;
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/apply", &[]).await;
+    assert!(conf_of(&fake, "node1").contains("recovery=\"disable\""));
+}
+
+#[tokio::test]
+async fn the_last_step_is_taken_back_and_a_draft_is_discarded() {
+    let (_luci, fake, _nodes, mut anna) = stage().await;
+    begin(&mut anna).await;
+    add_service(&mut anna, "web").await;
+    add_service(&mut anna, "mail").await;
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/undo", &[]).await;
+    let review = anna.get(DRAFT).await.text();
+    assert!(review.contains("service web added") && !review.contains("service mail added"), "{review}");
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/discard", &[]).await;
+    assert_eq!(anna.get(DRAFT).await.status, StatusCode::CONFLICT);
+    assert!(conf_of(&fake, "node1").contains("config_version=\"1\""));
+}
+
+#[tokio::test]
+async fn errors_that_were_there_before_block_no_step_of_a_draft_but_its_applying() {
+    let (luci, fake, _nodes, mut anna) = stage().await;
+    add_service(&mut anna, "mail").await;
+    // As read from a node on which somebody edited the file by hand.
+    let text = conf_of(&fake, "node1")
+        .replace("config_version=\"2\"", "config_version=\"3\"")
+        .replace("name=\"mail\"", "name=\"mail\" domain=\"gone\"");
+    let alpha = luci.app.cluster("alpha").await.expect("alpha").id;
+    let by_hand = StoredConf {
+        version: ConfVersion(3),
+        digest: shared::conf::digest(&text),
+        text,
+        author: None,
+        message: "changed on a node".into(),
+        origin: Origin::Node,
+        at: 1,
+        accepted: true,
+    };
+    luci.app.repo.store_conf(alpha, &by_hand).await.expect("stored");
+
+    let page = "/clusters/alpha/add-service";
+    let refused = anna.submit(page, page, &[("name", "web"), ("autostart", "on"), ("recovery", "relocate")]).await;
+    assert!(refused.text().contains("already had errors"), "{}", refused.text());
+    begin(&mut anna).await;
+    add_service(&mut anna, "web").await;
+    let review = anna.get(DRAFT).await;
+    assert!(review.text().contains("must be corrected in this draft"), "{}", review.text());
+    let refused = anna.submit(DRAFT, "/clusters/alpha/draft/apply", &[]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text());
+    // A new error is refused at once.
+    let web = "/clusters/alpha/services/service:web";
+    let fields = [("autostart", "on"), ("recovery", "relocate"), ("domain", "nowhere")];
+    let refused = anna.submit(web, &format!("{web}/edit"), &fields).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text());
+    let mail = "/clusters/alpha/services/service:mail";
+    done(&mut anna, mail, &format!("{mail}/edit"), &[("autostart", "on"), ("recovery", "relocate")]).await;
+    done(&mut anna, DRAFT, "/clusters/alpha/draft/apply", &[]).await;
+    let conf = conf_of(&fake, "node1");
+    assert!(conf.contains("config_version=\"4\"") && conf.contains("name=\"web\"") && !conf.contains("gone"), "{conf}");
+}
+
+#[tokio::test]
+async fn a_thing_in_use_is_deleted_with_its_uses_or_not_at_all() {
+    let (_luci, fake, _nodes, mut anna) = stage().await;
+    let page = "/clusters/alpha/add-failover-domain";
+    done(&mut anna, page, page, &[("name", "east"), ("node", "node1")]).await;
+    let page = "/clusters/alpha/add-service";
+    done(&mut anna, page, page, &[("name", "web"), ("autostart", "on"), ("recovery", "relocate"), ("domain", "east")])
+        .await;
+    let domain = "/clusters/alpha/failover-domains/east";
+    let shown = anna.get(domain).await;
+    assert!(shown.text().contains("In use by service:web"), "{}", shown.text());
+    let refused = anna.submit(domain, &format!("{domain}/delete"), &[]).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+    done(&mut anna, domain, &format!("{domain}/delete"), &[("detach", "on")]).await;
+    let conf = conf_of(&fake, "node1");
+    assert!(!conf.contains("east") && conf.contains("name=\"web\""), "{conf}");
+
+    let page = "/clusters/alpha/add-fence-device";
+    let fields = [
+        ("name", "bmc"),
+        ("agent", "fence_ipmilan"),
+        ("a-ipaddr", "10.0.0.1"),
+        ("a-login", "admin"),
+        ("a-passwd", "secret"),
+    ];
+    done(&mut anna, &format!("{page}?agent=fence_ipmilan"), page, &fields).await;
+    let node = "/clusters/alpha/nodes/node1";
+    let fields = [("op", "add-method"), ("name", "power"), ("device", "bmc")];
+    done(&mut anna, node, &format!("{node}/fence-methods"), &fields).await;
+    let device = "/clusters/alpha/fence-devices/bmc";
+    assert_eq!(anna.submit(device, &format!("{device}/delete"), &[]).await.status, StatusCode::CONFLICT);
+    done(&mut anna, device, &format!("{device}/delete"), &[("detach", "on")]).await;
+    let conf = conf_of(&fake, "node1");
+    assert!(!conf.contains("bmc") && !conf.contains("<method"), "{conf}");
+}
+
+#[tokio::test]
+async fn a_button_that_would_be_refused_is_disabled_and_says_why() {
+    let (_luci, fake, _nodes, mut anna) = stage().await;
+    add_service(&mut anna, "web").await;
+    anna.wait_for("/clusters/alpha", "data-test=\"service-service:web\"").await;
+    let page = "/clusters/alpha/services/service:web";
+    let set = |state: ServiceState, frozen: bool| {
+        fake.change(|world| {
+            let service = world.services.get_mut("service:web").expect("web");
+            service.state = state;
+            service.frozen = frozen;
+            if !matches!(state, ServiceState::Started | ServiceState::Failed) {
+                service.owner = None;
+            }
+        });
+    };
+    set(ServiceState::Disabled, false);
+    let shown = anna.wait_for(page, "Restart: it is disabled, not started").await;
+    assert!(shown.body.contains("data-test=\"restart\" disabled title="), "{}", shown.body);
+    assert!(shown.body.contains("data-test=\"start\">Start"), "it can be started");
+    set(ServiceState::Disabled, true);
+    let shown = anna.wait_for(page, "Start: it is frozen; unfreeze it first").await;
+    assert!(shown.body.contains("data-test=\"unfreeze\">Unfreeze"));
+    set(ServiceState::Failed, false);
+    anna.wait_for(page, "it is failed; disable it first").await;
+    let overview = anna.get("/clusters/alpha").await;
+    assert!(overview.body.contains("disabled title=\"it is failed"), "{}", overview.text());
+}
