@@ -221,6 +221,24 @@ fn version_r_gives_nothing_that_is_older_or_has_errors() {
 }
 
 #[test]
+fn version_r_of_what_is_in_force_already_is_done() {
+    let fake = FakeRgmanager::start(|ask| match ask {
+        Ask::Conf => Say::Reply(Reply::Conf {
+            version: ConfVersion(43),
+            digest: shared::conf::digest(NEXT),
+            text: NEXT.to_owned(),
+        }),
+        _ => Say::HangUp,
+    });
+    write_conf(&fake, NEXT);
+    fake.run("cman_tool", &["version", "-r"]).expect(0, "");
+    write_conf(&fake, &NEXT.replace("node3", "node4"));
+    let ran = fake.run("cman_tool", &["version", "-r"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("set config_version to 44 or higher"), "{}", ran.err);
+}
+
+#[test]
 fn version_r_tells_what_the_cluster_refuses() {
     let fake = FakeRgmanager::start(|ask| match ask {
         Ask::Conf => {

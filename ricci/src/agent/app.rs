@@ -10,6 +10,7 @@ use super::attempts::Attempts;
 use super::catalogue::Catalogue;
 use super::files::FileError;
 use super::host::{Host, Versions};
+use super::legacy::Legacy;
 use super::log::{Log, OwnLines};
 use super::operations::Operations;
 use super::options::Options;
@@ -39,6 +40,7 @@ pub(super) struct App {
     pub(super) catalogue: Catalogue,
     pub(super) versions: Versions,
     pub(super) log: Log,
+    pub(super) legacy: Legacy,
     pub(super) streams: Arc<Semaphore>,
     pub(super) fence_tests: Semaphore,
     /// Held while cluster.conf, corosync.conf or the key is replaced.
@@ -77,6 +79,7 @@ impl App {
             passwords: PasswordChecks::default(),
             rgmanager: Rgmanager::at(options.socket.clone()),
             log: Log::new(&host, own),
+            legacy: Legacy::default(),
             host,
             operations: Operations::open(&options.state_dir)?,
             catalogue: Catalogue::new(

@@ -18,6 +18,7 @@ mod files;
 mod fingerprint;
 mod handlers;
 mod host;
+mod legacy;
 mod log;
 mod openapi;
 mod operations;

@@ -69,9 +69,20 @@ pub struct Options {
     #[arg(long, global = true, env = "RICCI_REBOOT_PROGRAM")]
     pub reboot_program: Option<PathBuf>,
 
+    /// Also speak the original XML protocol of ricci with clients that name no HTTP version in their handshake.
+    #[arg(long, global = true, env = "RICCI_LEGACY_PROTOCOL", value_enum, default_value = "off")]
+    pub legacy_protocol: Switch,
+
     /// Tells one boot of this node from the next.
     #[arg(long, global = true, env = "RICCI_BOOT_ID_FILE", default_value = "/proc/sys/kernel/random/boot_id")]
     pub boot_id_file: PathBuf,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 /// `--init`.

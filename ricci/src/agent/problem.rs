@@ -56,6 +56,16 @@ impl ApiError {
         error
     }
 
+    pub(super) fn code(&self) -> ProblemCode {
+        self.problem.code
+    }
+
+    /// All of it as one line of text, for a protocol that has no place for more.
+    pub(super) fn told(&self) -> String {
+        let findings = self.problem.findings.iter().map(|each| format!("; line {}: {}", each.place.line, each.text));
+        format!("{}{}", self.problem.text, findings.collect::<String>())
+    }
+
     /// Guessing is slowed down.
     pub(super) fn too_many_attempts(wait_s: u64) -> Self {
         let mut error = Self::new(

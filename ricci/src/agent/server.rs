@@ -21,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
 use super::fingerprint::Fingerprint;
+use super::legacy;
+use super::options::Switch;
 use super::routes::{Caller, router};
 use super::stall::{StallGuard, WRITE_STALL};
 
@@ -29,6 +31,8 @@ const STRANGERS_MAX: usize = 64;
 const STRANGERS_PER_ADDRESS: usize = 16;
 /// Connections of paired managers.
 const PAIRED_MAX: usize = 256;
+/// The first byte of every TLS connection.
+const TLS_HANDSHAKE: u8 = 22;
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// A stranger has pairing to do and nothing else; PAM may take its time.
 const STRANGER_LIFE: Duration = Duration::from_secs(45);
@@ -179,12 +183,19 @@ async fn converse(
     seat: Seat,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let speaks_legacy = doors.app.options.legacy_protocol == Switch::On;
+    if speaks_legacy && refuse_plain_text(&stream).await? {
+        return Ok(());
+    }
     let guarded = StallGuard::new(stream, WRITE_STALL);
     let tls = timeout(HANDSHAKE_WAIT, doors.acceptor.accept(guarded))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))??;
     let session = tls.get_ref().1;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|der| Fingerprint::of(der));
+    if speaks_legacy && session.alpn_protocol().is_none() {
+        return legacy::converse(&doors.app, tls, address, certificate).await;
+    }
     let http2 = session.alpn_protocol() == Some(b"h2");
     let caller = Caller { address, certificate: certificate.clone() };
     let service = TowerToHyperService::new(doors.router.clone().layer(Extension(caller)));
@@ -210,6 +221,20 @@ async fn converse(
         _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
     }
     served(connection.await)
+}
+
+/// Tells a client of the original protocol that forgot TLS what is missing; true if it was one.
+async fn refuse_plain_text(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    let peeked = timeout(HANDSHAKE_WAIT, stream.peek(&mut first)).await;
+    let count = peeked.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))??;
+    if count == 0 || first[0] == TLS_HANDSHAKE {
+        return Ok(count == 0);
+    }
+    stream.writable().await?;
+    // A few bytes into an empty buffer go in whole.
+    stream.try_write(legacy::PLAIN_TEXT_REFUSED)?;
+    Ok(true)
 }
 
 fn builder(http2: bool) -> auto::Builder<TokioExecutor> {

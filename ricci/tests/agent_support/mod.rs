@@ -218,7 +218,8 @@ impl Manager {
         client.clone()
     }
 
-    fn make_client(&self, node: &Node) -> reqwest::Client {
+    /// How this manager shakes hands with the node, and with no other.
+    pub fn tls_config(&self, node: &Node) -> rustls::ClientConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = Pinned { fingerprint: node.fingerprint.clone(), provider: Arc::clone(&provider) };
         let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -226,7 +227,7 @@ impl Manager {
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match &self.certificate {
+        match &self.certificate {
             None => config.with_no_client_auth(),
             Some((certificate, key)) => {
                 let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
@@ -235,7 +236,15 @@ impl Manager {
                 let shown = CertifiedKey::new(vec![certificate.clone()], key);
                 config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
             }
-        };
+        }
+    }
+
+    fn make_client(&self, node: &Node) -> reqwest::Client {
+        let mut config = self.tls_config(node);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if !self.http1 {
+            config.alpn_protocols.insert(0, b"h2".to_vec());
+        }
         let builder = reqwest::Client::builder().tls_backend_preconfigured(config).timeout(Duration::from_secs(60));
         if self.http1 { builder.http1_only() } else { builder }.build().unwrap()
     }

@@ -261,13 +261,15 @@ fn build(identity: &Identity, trust: Trust) -> Result<Client, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Verifier { trust, provider: Arc::clone(&provider) };
     let failed = |error: &dyn std::error::Error| Fault::new(format!("cannot use TLS: {error}"));
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
         .map_err(|error| failed(&error))?;
+    // A ricci that also speaks the original protocol takes a client that names none for one of that.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Client::builder()
         .tls_backend_preconfigured(config)
         .no_proxy()
