@@ -22,7 +22,7 @@ pub use self::noop::{NotFound, Operation, render_noop};
 pub use self::rank::{Imagined, Ranked, Unfit, rank, render_rank};
 use super::conf_file::{read, render_findings};
 use super::console::{complain, print};
-use super::definition::{Completes, Definition, Operands, flag, long};
+use super::definition::{Completes, Definition, Live, Operands, flag, long, long_value, value};
 use super::{VERSION, getopt};
 
 const USAGE: &str = "\
@@ -48,13 +48,17 @@ pub const DEFINITION: Definition = Definition {
     program: "rg_test",
     purpose: "what a cluster.conf means",
     options: &[
+        long_value("online", "NODES", Completes::Live(Live::Nodes), "rank: the nodes that are online"),
+        long_value("owner", "NODE", Completes::Live(Live::Nodes), "rank: the present owner"),
+        long_value("state", "STATE", Completes::Nothing, "rank: the state of the service"),
+        value('o', "FORMAT", Completes::Words(&["json"]), "delta and rank: print in this format"),
         flag('v', "print the version"),
         flag('V', "print the version").hidden(),
         flag('h', "print a short help").hidden(),
         long("help", "print a short help").hidden(),
         flag('?', "print a short help").hidden(),
     ],
-    operands: Operands::Words(&["test", "noop", "rules"], Completes::File),
+    operands: Operands::Words(&["test", "noop", "delta", "rank", "rules"], Completes::File),
 };
 
 enum Parsed {
