@@ -36,6 +36,14 @@ const HOSTS: &[&str] = &[
     "fence-agents",
     "openipmi",
     "ipmitool",
+    // modprobe, without which the agent for file systems does nothing.
+    "kmod",
+    // Services of the tests.
+    "mariadb-server",
+    "nginx-light",
+    "postgresql",
+    "redis-server",
+    "e2fsprogs",
     "apache2",
     "iproute2",
     "nftables",

@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures go to the person who asked for them")]
 
+mod detect;
 mod ours;
 mod pacemaker;
 mod phases;
@@ -28,6 +29,19 @@ struct Arguments {
 enum What {
     /// Power of the owner is cut: the phases until another host answers.
     Failover(Failover),
+    /// Server killed, address removed, directory unmounted: how soon it is noticed and mended.
+    Detect(Detect),
+}
+
+/// How often.
+#[derive(Args)]
+struct Detect {
+    /// How often each failure is made.
+    #[arg(long, default_value_t = 20)]
+    runs: usize,
+    /// Leave Pacemaker out although it is installed.
+    #[arg(long)]
+    without_pacemaker: bool,
 }
 
 /// What is measured, and how often.
@@ -48,7 +62,25 @@ struct Failover {
 }
 
 fn main() -> Result<()> {
-    let Arguments { what: What::Failover(wanted) } = Arguments::parse();
+    match Arguments::parse().what {
+        What::Failover(wanted) => failover(&wanted),
+        What::Detect(wanted) => detect(&wanted),
+    }
+}
+
+fn detect(wanted: &Detect) -> Result<()> {
+    println!(
+        "A failure by hand on the owner; checks every 10 s; address + apache, and a bind mount; one request per 10 ms."
+    );
+    println!("Seconds, min / median / max. {}", load());
+    let with_pacemaker = !wanted.without_pacemaker && pacemaker::installed();
+    let all = detect::measure(wanted.runs, with_pacemaker)?;
+    detect::print(&all);
+    println!("{}", load());
+    detect::judge(&all)
+}
+
+fn failover(wanted: &Failover) -> Result<()> {
     println!("Power of the owner is cut; token 1000 ms, fence_ipmilan (off), address + apache, one request per 10 ms.");
     println!("Seconds, min / median / max. {}", load());
     let with_pacemaker = !wanted.without_pacemaker && pacemaker::installed();

@@ -55,6 +55,46 @@ pub(crate) fn measure(hosts: usize, runs: usize, each: bool) -> Result<Table> {
     Ok(table)
 }
 
+/// Two hosts, all on node1: address and web server as a group, and a bind mount, each checked every 10 s.
+pub(crate) fn boot_for_detection(source: &str, mountpoint: &str) -> Result<Lab> {
+    let lab = boot(2)?;
+    for folder in [source, mountpoint] {
+        (1..=2).try_for_each(|host| lab.put(host, format!("{folder}/file"), "", 0o644))?;
+    }
+    online(&lab, 2, 1)?;
+    let mount = [
+        ("device", source.to_owned()),
+        ("directory", mountpoint.to_owned()),
+        ("fstype", "none".to_owned()),
+        ("options", "bind".to_owned()),
+        ("force_unmount", "false".to_owned()),
+    ];
+    let mut resources = String::new();
+    write_web(&mut resources)?;
+    write!(
+        resources,
+        "<primitive id=\"disk\" class=\"ocf\" provider=\"heartbeat\" type=\"Filesystem\">{}<operations>\
+         <op id=\"disk-m\" name=\"monitor\" interval=\"10s\" timeout=\"40s\"/></operations></primitive>",
+        attributes("disk", &mount)
+    )?;
+    let place = |id: &str| format!("<rsc_location id=\"l-{id}\" rsc=\"{id}\" score=\"1000\" node=\"node1\"/>");
+    let options = "<crm_config><cluster_property_set id=\"cib-bootstrap-options\">\
+         <nvpair id=\"p1\" name=\"stonith-enabled\" value=\"false\"/>\
+         <nvpair id=\"p2\" name=\"no-quorum-policy\" value=\"ignore\"/>\
+         <nvpair id=\"p3\" name=\"load-threshold\" value=\"0%\"/></cluster_property_set></crm_config>";
+    put(&lab, "crm_config", options)?;
+    put(&lab, "resources", &format!("<resources>{resources}</resources>"))?;
+    // After the resources, which they name.
+    put(&lab, "constraints", &format!("<constraints>{}{}</constraints>", place("web"), place("disk")))?;
+    at_rest(&lab)?;
+    Ok(lab)
+}
+
+/// Waits until nothing is under way.
+pub(crate) fn at_rest(lab: &Lab) -> Result<()> {
+    wait_for("Pacemaker to come to rest", FORMING, || is_calm(lab, 1)).with_context(|| overview(lab, 1))
+}
+
 #[expect(clippy::print_stdout, reason = "asked for with --each")]
 fn say(text: &str) {
     println!("{text}");
@@ -118,6 +158,29 @@ fn configure(lab: &Lab, hosts: usize) -> Result<()> {
             "<rsc_location id=\"l-{name}\" rsc=\"fence-{name}\" score=\"-INFINITY\" node=\"{name}\"/>"
         )?;
     }
+    write_web(&mut resources)?;
+    let policy = if hosts == 2 { "ignore" } else { "stop" };
+    // Without a threshold it does not do its actions one by one when the machine is busy with other things: that would
+    // measure the machine.
+    let options = format!(
+        "<crm_config><cluster_property_set id=\"cib-bootstrap-options\">\
+         <nvpair id=\"p1\" name=\"stonith-enabled\" value=\"true\"/>\
+         <nvpair id=\"p2\" name=\"no-quorum-policy\" value=\"{policy}\"/>\
+         <nvpair id=\"p3\" name=\"load-threshold\" value=\"0%\"/></cluster_property_set></crm_config>"
+    );
+    let defaults = "<rsc_defaults><meta_attributes id=\"rd\">\
+         <nvpair id=\"rd1\" name=\"resource-stickiness\" value=\"100\"/></meta_attributes></rsc_defaults>";
+    let steps = [
+        ("crm_config", options),
+        ("rsc_defaults", defaults.to_owned()),
+        ("resources", format!("<resources>{resources}</resources>")),
+        ("constraints", format!("<constraints>{constraints}</constraints>")),
+    ];
+    steps.iter().try_for_each(|(scope, xml)| put(lab, scope, xml))
+}
+
+/// Address and web server as a group.
+fn write_web(resources: &mut String) -> Result<()> {
     let address = [("ip", SERVICE_ADDRESS.to_owned()), ("cidr_netmask", "24".to_owned()), ("nic", "eth0".to_owned())];
     let web = [
         ("configfile", "/etc/apache2/apache2.conf".to_owned()),
@@ -134,29 +197,15 @@ fn configure(lab: &Lab, hosts: usize) -> Result<()> {
         attributes("vip", &address),
         attributes("site", &web)
     )?;
-    let policy = if hosts == 2 { "ignore" } else { "stop" };
-    // Without a threshold it does not do its actions one by one when the machine is busy with other things: that would
-    // measure the machine.
-    let options = format!(
-        "<crm_config><cluster_property_set id=\"cib-bootstrap-options\">\
-         <nvpair id=\"p1\" name=\"stonith-enabled\" value=\"true\"/>\
-         <nvpair id=\"p2\" name=\"no-quorum-policy\" value=\"{policy}\"/>\
-         <nvpair id=\"p3\" name=\"load-threshold\" value=\"0%\"/></cluster_property_set></crm_config>"
-    );
-    let defaults = "<rsc_defaults><meta_attributes id=\"rd\">\
-         <nvpair id=\"rd1\" name=\"resource-stickiness\" value=\"100\"/></meta_attributes></rsc_defaults>";
-    let steps = [
-        ("--modify", "crm_config", options),
-        ("--modify", "rsc_defaults", defaults.to_owned()),
-        ("--modify", "resources", format!("<resources>{resources}</resources>")),
-        ("--modify", "constraints", format!("<constraints>{constraints}</constraints>")),
-    ];
-    for (verb, scope, xml) in steps {
-        // Two forms are told apart by the tool: a section that is missing yet must be allowed to be made.
-        let done =
-            lab.exec(Place::Host(1), &["cibadmin", verb, "--allow-create", "--scope", scope, "--xml-text", &xml])?;
-        anyhow::ensure!(done.ok(), "cibadmin --scope {scope}: {}{}", done.stdout, done.stderr);
-    }
+    Ok(())
+}
+
+/// Sets a section of the configuration.
+fn put(lab: &Lab, scope: &str, xml: &str) -> Result<()> {
+    // Two forms are told apart by the tool: a section that is missing yet must be allowed to be made.
+    let words = ["cibadmin", "--modify", "--allow-create", "--scope", scope, "--xml-text", xml];
+    let done = lab.exec(Place::Host(1), &words)?;
+    anyhow::ensure!(done.ok(), "cibadmin --scope {scope}: {}{}", done.stdout, done.stderr);
     Ok(())
 }
 
@@ -171,17 +220,19 @@ fn attributes(id: &str, values: &[(&str, String)]) -> String {
 /// Waits until all are there and everything runs; says who serves.
 fn settled(lab: &Lab, hosts: usize, via: usize, poller: &HttpPoller) -> Result<usize> {
     online(lab, hosts, via)?;
-    let calm = || {
-        let text = overview(lab, via);
-        let busy = ["Starting", "Stopping", "Stopped", "FAILED", "pending"].iter().any(|word| text.contains(word));
-        (!busy
-            && text.contains("vip")
-            && lab.sh(Place::Host(via), "crm_resource --wait --timeout=60").is_ok_and(|done| done.ok()))
-        .then_some(())
-    };
+    let calm = || is_calm(lab, via);
     wait_for("Pacemaker to come to rest", FORMING, calm).with_context(|| overview(lab, via))?;
     let answer = poller.wait_page(SystemTime::now(), FAILOVER, |_| true)?;
     (1..=hosts).find(|&host| answer.page() == Some(&host_name(host))).context("a page names the host that serves it")
+}
+
+fn is_calm(lab: &Lab, via: usize) -> Option<()> {
+    let text = overview(lab, via);
+    let busy = ["Starting", "Stopping", "Stopped", "FAILED", "pending"].iter().any(|word| text.contains(word));
+    (!busy
+        && text.contains("vip")
+        && lab.sh(Place::Host(via), "crm_resource --wait --timeout=60").is_ok_and(|done| done.ok()))
+    .then_some(())
 }
 
 fn cut(lab: &Lab, hosts: usize, poller: &HttpPoller, owner: usize) -> Result<(Failover, usize)> {

@@ -57,7 +57,7 @@ const ROWS: [Column; 11] = [
 ];
 
 /// `min / median / max`.
-fn spread(mut values: Vec<f64>) -> String {
+pub(crate) fn spread(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     let (Some(least), Some(most)) = (values.first(), values.last()) else { return "-".to_owned() };
     let middle = values.len() / 2;
