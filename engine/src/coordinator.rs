@@ -13,6 +13,7 @@ use crate::event::LeftReason;
 use crate::message::{AfterStop, Decision};
 use crate::placement::{Load, level, rank, situation, takers};
 use crate::replicated::{Lost, Record, Replicated, node_name};
+use crate::why::restarts_used;
 
 /// A node whose rgmanager died while its corosync lives gets this long to come back and take over what it runs (design §3.4).
 pub const GRACE_MS: u64 = 10_000;
@@ -254,14 +255,14 @@ pub(crate) fn obstacle(state: &Replicated, conf: &Conf, name: &ServiceName, reco
     (!there).then(|| Reason::DependencyMissing { service: needs.clone() })
 }
 
-struct ServiceView<'a> {
-    state: &'a Replicated,
-    conf: &'a Conf,
-    name: &'a ServiceName,
-    record: &'a Record,
+pub(crate) struct ServiceView<'a> {
+    pub(crate) state: &'a Replicated,
+    pub(crate) conf: &'a Conf,
+    pub(crate) name: &'a ServiceName,
+    pub(crate) record: &'a Record,
     /// `None`: removed from the configuration.
-    service: Option<&'a Service>,
-    takers: &'a [NodeId],
+    pub(crate) service: Option<&'a Service>,
+    pub(crate) takers: &'a [NodeId],
 }
 
 impl ServiceView<'_> {
@@ -411,19 +412,12 @@ impl ServiceView<'_> {
     }
 
     fn restarts_left(&self, service: &Service, now: Time) -> bool {
-        let counted = self
-            .record
-            .restart_times
-            .iter()
-            .filter(|at| service.restart_expire_ms == 0 || now.since_ms(**at) < service.restart_expire_ms)
-            .count();
-        service.max_restarts == 0 || counted < service.max_restarts as usize
+        service.max_restarts == 0 || restarts_used(service, self.record, now) < service.max_restarts
     }
 
     /// Picks the node, or gives up until something changes.
     fn place(&self, service: &Service, load: &Load, now: Time) -> Option<(Decision, Reason)> {
-        let mut ranked = rank(self.conf, service, self.record, self.takers, load);
-        ranked.retain(|(node, _)| !self.record.tried.contains(node));
+        let ranked = self.ranked(service, load);
         let because = self.requested().unwrap_or_else(|| self.cause());
         let Some((node, placement)) = self.choose(service, &ranked, now) else {
             let waits_quietly = self.record.state == ServiceState::Stopped && self.record.order.is_none();
@@ -440,6 +434,13 @@ impl ServiceView<'_> {
         let reason = Reason::Placed { node: node_name(self.conf, node), because: Box::new(because), placement };
         let decision = Decision::Start { service: self.name.clone(), epoch: self.record.epoch, on: node };
         Some((decision, reason))
+    }
+
+    /// The nodes that may take it now, best first.
+    fn ranked(&self, service: &Service, load: &Load) -> Vec<(NodeId, Placement)> {
+        let mut ranked = rank(self.conf, service, self.record, self.takers, load);
+        ranked.retain(|(node, _)| !self.record.tried.contains(node));
+        ranked
     }
 
     fn cause(&self) -> Reason {
@@ -492,6 +493,14 @@ impl ServiceView<'_> {
             _ => None,
         }
     }
+}
+
+/// The nodes that would be given the service if it had to be placed now, the first choice first.
+pub(crate) fn choose_node(view: &ServiceView<'_>, service: &Service, load: &Load, now: Time) -> Vec<NodeId> {
+    let ranked = view.ranked(service, load);
+    let first = view.choose(service, &ranked, now).map(|(node, _)| node);
+    let others = ranked.iter().map(|(node, _)| *node).filter(|node| Some(*node) != first);
+    first.into_iter().chain(others).collect()
 }
 
 /// Whether any member may run the service now.

@@ -23,12 +23,14 @@ pub mod law;
 mod message;
 mod parts;
 pub mod placement;
+mod predict;
 mod probe;
 mod proof;
 mod replicated;
 mod status;
 mod view;
 mod walk;
+pub mod why;
 
 pub use checks::CHECK_INTERVAL_MS;
 pub use coordinator::{GRACE_MS, HEAD_START_MS};

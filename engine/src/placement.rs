@@ -37,6 +37,19 @@ impl Load {
         self.per_node.get(&node).into_iter().flatten().filter(move |(name, _)| *name != service)
     }
 
+    /// How many other services a node holds.
+    pub(crate) fn held(&self, node: NodeId, service: &ServiceName) -> usize {
+        self.others(node, service).count()
+    }
+
+    /// The services on a node that the exclusive rule keeps apart from this one.
+    pub(crate) fn excluded_by(&self, node: NodeId, service: &Service) -> Vec<ServiceName> {
+        self.others(node, &service.name)
+            .filter(|(_, exclusive)| service.exclusive > 0 || *exclusive)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// Whether the exclusive rule lets the node run the service.
     pub(crate) fn admits(&self, node: NodeId, service: &Service) -> bool {
         if service.exclusive > 0 {

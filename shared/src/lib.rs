@@ -15,5 +15,6 @@ pub mod socket;
 pub mod status;
 pub mod text;
 pub mod tree;
+pub mod why;
 
 pub use error_chain::chain;

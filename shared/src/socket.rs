@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConfDigest, ConfVersion, NodeName, RequestId};
+use crate::ids::{ConfDigest, ConfVersion, NodeName, RequestId, ServiceName};
 use crate::status::{Answer, ClusterStatus, FenceAttempt, Outcome, Request, StreamItem, StreamPosition};
+use crate::why::{Assumption, Explanation, Prediction};
 
 /// Where rgmanager listens unless told otherwise.
 pub const SOCKET_PATH: &str = "/run/cluster/rgmanager.sk";
@@ -30,6 +31,10 @@ pub enum Ask {
     Conf,
     /// A new cluster.conf for the whole cluster → `Reply::PutConf`.
     PutConf { text: String, origin: String },
+    /// Why a service is as it is → `Reply::Explanation`, or `Reply::Error` if there is no such service.
+    Explain { service: ServiceName },
+    /// What would come of something; nothing is done → `Reply::Prediction`.
+    Predict { assumption: Assumption },
     /// Runs the fence methods of a node from this member, as `fence_node` does → `Reply::Fence`, possibly much later.
     FenceNode { node: NodeName, operation: FenceOperation },
     /// Give services away and leave (`systemctl stop rgmanager`) → `Reply::Done` when it has left.
@@ -68,6 +73,12 @@ pub enum Reply {
     },
     PutConf {
         result: PutConf,
+    },
+    Explanation {
+        explanation: Box<Explanation>,
+    },
+    Prediction {
+        prediction: Box<Prediction>,
     },
     /// `attempts` is empty when the node has no method (or no unfence section).
     Fence {

@@ -136,6 +136,8 @@ pub(super) fn unexpected(reply: &Reply) -> SocketError {
         Reply::Outcome { .. } => "outcome",
         Reply::Conf { .. } => "conf",
         Reply::PutConf { .. } => "put-conf",
+        Reply::Explanation { .. } => "explanation",
+        Reply::Prediction { .. } => "prediction",
         Reply::Fence { .. } => "fence",
         Reply::Done => "done",
         Reply::Error { .. } => "error",

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shared::ids::{ConfDigest, ConfVersion, NodeName, RequestId};
+use shared::ids::{ConfDigest, ConfVersion, NodeName, RequestId, ServiceName};
 use shared::socket::{Ask, FenceOperation, LINE_MAX_BYTES, PutConf, Reply};
 use shared::status::{Answer, FenceAttempt, Outcome, Request, StreamPosition};
+use shared::why::{Assumption, Explanation, Prediction};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -60,6 +61,14 @@ pub enum Question {
         text: String,
         origin: String,
         reply: oneshot::Sender<PutConf>,
+    },
+    Explain {
+        service: ServiceName,
+        reply: oneshot::Sender<Option<Explanation>>,
+    },
+    Predict {
+        assumption: Assumption,
+        reply: oneshot::Sender<Prediction>,
     },
     FenceNode {
         node: NodeName,
@@ -253,6 +262,21 @@ impl House {
                 let result = self.ask(client, soon, |reply| Question::PutConf { text, origin, reply }).await?;
                 Ok(or_ended(result.map(|result| Reply::PutConf { result })))
             }
+            Ask::Explain { service } => {
+                let asked = service.clone();
+                let explained = self.ask(client, soon, |reply| Question::Explain { service, reply }).await?;
+                Ok(match explained {
+                    Some(Some(explanation)) => Reply::Explanation { explanation: Box::new(explanation) },
+                    Some(None) => {
+                        Reply::Error { text: format!("there is no {asked} here, or this node is not a member yet") }
+                    }
+                    None => or_ended(None),
+                })
+            }
+            Ask::Predict { assumption } => {
+                let predicted = self.ask(client, soon, |reply| Question::Predict { assumption, reply }).await?;
+                Ok(or_ended(predicted.map(|prediction| Reply::Prediction { prediction: Box::new(prediction) })))
+            }
             Ask::FenceNode { node, operation } => {
                 let result = self.ask(client, late, |reply| Question::FenceNode { node, operation, reply }).await?;
                 Ok(match result {
@@ -333,8 +357,14 @@ fn may_change(uid: u32) -> bool {
 /// Whether a question changes something or shows secrets (cluster.conf holds passwords of fence devices).
 fn needs_root(ask: &Ask) -> bool {
     match ask {
-        Ask::Status | Ask::Watch { .. } | Ask::Await { .. } => false,
-        Ask::Request { .. } | Ask::Conf | Ask::PutConf { .. } | Ask::FenceNode { .. } | Ask::Leave => true,
+        Ask::Status | Ask::Watch { .. } | Ask::Await { .. } | Ask::Explain { .. } => false,
+        // A prediction changes nothing, but it keeps the loop at work.
+        Ask::Predict { .. }
+        | Ask::Request { .. }
+        | Ask::Conf
+        | Ask::PutConf { .. }
+        | Ask::FenceNode { .. }
+        | Ask::Leave => true,
     }
 }
 

@@ -651,6 +651,12 @@ impl Driver {
                 let offer = self.waiting.for_offer(reply);
                 self.happen(Event::ConfOffered { offer, text, origin });
             }
+            Question::Explain { service, reply } => {
+                drop(reply.send(self.engine.explain(self.clock.now(), &service)));
+            }
+            Question::Predict { assumption, reply } => {
+                drop(reply.send(self.engine.predict(self.clock.now(), &assumption)));
+            }
             Question::FenceNode { node, operation, reply } => self.fence_node(node, operation, reply),
             Question::Leave { reply } => {
                 tracing::info!("leaving the cluster because it was asked for");

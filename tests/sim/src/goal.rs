@@ -82,17 +82,15 @@ impl Sim {
                 let kept_by_rule = service.exclusive > 0
                     || conf.services.iter().any(|other| other.exclusive > 0)
                     || !placed_by_policy(&record.reason);
-                (here < best && !kept_by_rule)
+                // Moved, it would have to be stopped and could not be started again.
+                (here < best && !kept_by_rule && !waits_for_dependency(state, service))
                     .then(|| format!("{name} runs on n{holder}, which is not where its domain wants it"))
             }
             other => {
                 let situation = Situation { online: &online, owner: None, running: false };
                 let place = online.iter().any(|&id| level(conf, service, id, situation) > Level::Illegal);
                 let exclusive = service.exclusive > 0 || conf.services.iter().any(|other| other.exclusive > 0);
-                let waits = service.depend.as_ref().is_some_and(|needs| {
-                    state.services.get(needs).is_none_or(|other| other.state != ServiceState::Started)
-                });
-                (place && !waits && !exclusive).then(|| {
+                (place && !waits_for_dependency(state, service) && !exclusive).then(|| {
                     format!("{name} is {} (parked {}, because {})", other.name(), record.parked, record.reason.text())
                 })
             }
@@ -141,6 +139,13 @@ fn is_stopped_part(tree: &[Resource], name: &ResourceName, parts: &BTreeSet<Reso
     tree.iter().any(|resource| {
         (parts.contains(&resource.name) && contains(resource, name)) || is_stopped_part(&resource.children, name, parts)
     })
+}
+
+fn waits_for_dependency(state: &Replicated, service: &shared::conf::model::Service) -> bool {
+    service
+        .depend
+        .as_ref()
+        .is_some_and(|needs| state.services.get(needs).is_none_or(|other| other.state != ServiceState::Started))
 }
 
 fn placed_by_policy(reason: &Reason) -> bool {

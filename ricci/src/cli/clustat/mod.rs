@@ -7,6 +7,7 @@ mod facts;
 mod options;
 mod page;
 mod text;
+mod why;
 mod xml;
 
 use std::io::IsTerminal;
@@ -44,6 +45,9 @@ usage: clustat [options]
     -l           services in the long form
     -x           XML; cannot follow -i
     -o FORMAT    text, xml or json
+    --why SERVICE [NODE]
+                 why SERVICE is as it is, and what speaks for and against
+                 each node, or NODE alone; exit code 0 if it runs, 1 if not
     -Q           print nothing; exit code 0 quorate, 1 not
     -f           accepted for old scripts; clustat is always fast
     -v           print the version and exit
@@ -55,6 +59,7 @@ pub fn main() -> ExitCode {
     let options = match parse(getopt::process_arguments()) {
         Parsed::Run(options) => options,
         Parsed::LocalId => return ExitCode::from(print_local_id()),
+        Parsed::Why { service, node, json } => return ExitCode::from(why::show(&service, node.as_deref(), json)),
         Parsed::Version => {
             print(&format!("clustat version {VERSION}\n"));
             return ExitCode::SUCCESS;

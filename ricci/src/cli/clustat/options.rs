@@ -15,6 +15,7 @@ pub const DEFINITION: Definition = Definition {
         value('s', "SERVICE", Completes::Live(Live::Services), "show this service alone"),
         flag('x', "print XML"),
         value('o', "FORMAT", Completes::Words(&["text", "xml", "json"]), "print in this format"),
+        long_value("why", "SERVICE", Completes::Live(Live::Services), "explain why SERVICE is as it is"),
         flag('Q', "print nothing; exit code 0 with quorum, 1 without"),
         flag('I', "print the node id of this node"),
         flag('f', "ask this node alone"),
@@ -23,7 +24,7 @@ pub const DEFINITION: Definition = Definition {
         flag('?', "print a short help").hidden(),
         long_value("complete", "KIND", Completes::Nothing, "names for shells").hidden(),
     ],
-    operands: Operands::Each(Completes::Nothing),
+    operands: Operands::Each(Completes::Live(Live::Nodes)),
 };
 
 /// What was asked for.
@@ -51,6 +52,12 @@ pub(super) enum Format {
 pub(super) enum Parsed {
     Run(Options),
     LocalId,
+    /// `--why`, for one node or all.
+    Why {
+        service: String,
+        node: Option<String>,
+        json: bool,
+    },
     Version,
     /// Names of this kind, for shells.
     Complete(String),
@@ -62,7 +69,7 @@ pub(super) enum Parsed {
 
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
     let mut getopt = Getopt::new(&DEFINITION, arguments);
-    let mut options = Options::default();
+    let (mut options, mut why) = (Options::default(), None);
     for item in getopt.by_ref() {
         match item {
             Item::Flag('I') => return Parsed::LocalId,
@@ -75,6 +82,7 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             Item::Flag('Q') => options.quorum_only = true,
             Item::Flag('l') => options.long = true,
             Item::Flag('f') => {}
+            Item::Long("why", service) => why = service,
             Item::Value('i', text) => options.interval = Some(seconds(&text)),
             Item::Value('m', name) => options.member = Some(name),
             Item::Value('s', name) => options.service = Some(name),
@@ -90,7 +98,17 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             Item::Flag(_) | Item::Value(..) | Item::Long(..) => return Parsed::Usage,
         }
     }
-    for operand in getopt.into_operands() {
+    let mut operands = getopt.into_operands();
+    if let Some(service) = why {
+        if operands.len() > 1 {
+            return Parsed::Refused(format!(
+                "clustat: '{}' is one argument too many; --why SERVICE [NODE]",
+                operands[1]
+            ));
+        }
+        return Parsed::Why { service, node: operands.pop(), json: options.format == Format::Json };
+    }
+    for operand in operands {
         complain(&format!("clustat: '{operand}' is ignored; -m shows one member, -s one service"));
     }
     Parsed::Run(options)

@@ -5,6 +5,7 @@
 //! name. The request goes on if this command is interrupted.
 
 mod options;
+mod plan;
 mod progress;
 
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ usage: clusvcadm [action] [options]
     -u                       unlock services
     -S                       print whether services are locked
     -m MEMBER, -n MEMBER     the member to use
+    --plan                   tell what would happen if all goes well, and do
+                             nothing; exit code 1 if it would be refused
     --wait                   wait until it is done, ten minutes at most; so
                              without options
     --no-wait                return as soon as the request is accepted
@@ -132,6 +135,9 @@ fn run(job: &Job) -> Result<u8, Failed> {
         && !status.node(target).is_some_and(|node| node.online)
     {
         return Err(Failed(format!("'{target}' is offline")));
+    }
+    if job.plan {
+        return plan::show(&mut client, command(job, target.as_ref()), job.output);
     }
     say(&opening);
     let request = request(&status, command(job, target.as_ref()));

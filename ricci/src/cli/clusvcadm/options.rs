@@ -29,6 +29,7 @@ pub const DEFINITION: Definition = Definition {
         flag('l', "lock services"),
         flag('u', "unlock services"),
         flag('S', "print whether services are locked"),
+        long("plan", "tell what would happen, and do nothing"),
         long("wait", "wait until it is done; so without options"),
         long("no-wait", "return as soon as the request is accepted"),
         value('o', "FORMAT", Completes::Words(&["text", "json"]), "print in this format"),
@@ -93,6 +94,8 @@ pub(super) struct Job {
     pub by_domain: bool,
     /// Not `--no-wait`.
     pub wait: bool,
+    /// `--plan`: nothing is done.
+    pub plan: bool,
     pub output: Output,
 }
 
@@ -124,7 +127,7 @@ pub(super) enum Parsed {
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
     let mut getopt = Getopt::new(&DEFINITION, arguments);
     let (mut wanted, mut member, mut by_domain) = (None, None, false);
-    let (mut wait, mut output) = (true, Output::Text);
+    let (mut wait, mut plan, mut output) = (true, false, Output::Text);
     for item in getopt.by_ref() {
         match item {
             Item::Flag('l') => return Parsed::Lock { action: LockAction::Lock, output },
@@ -134,6 +137,7 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             Item::Flag('q') => output = Output::Nothing,
             Item::Long("wait", _) => wait = true,
             Item::Long("no-wait", _) => wait = false,
+            Item::Long("plan", _) => plan = true,
             Item::Value('o', name) => match name.as_str() {
                 "text" => output = Output::Text,
                 "json" => output = Output::Json,
@@ -166,7 +170,7 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
     if action == Action::Migrate && member.is_none() {
         return Parsed::Refused("Migration requires a target cluster member".into());
     }
-    Parsed::Do(Job { action, service: ServiceName::parse(&name), member, by_domain, wait, output })
+    Parsed::Do(Job { action, service: ServiceName::parse(&name), member, by_domain, wait, plan, output })
 }
 
 #[cfg(test)]
