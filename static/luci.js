@@ -32,7 +32,7 @@
     }
     waiting.delete(id);
     const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
-    const kept = [...old.querySelectorAll("select[id], input[id]:not([type=hidden])")].map((field) => [field.id, field.value]);
+    const kept = [...old.querySelectorAll("select[id], input[id]:not([type=hidden])")].map((field) => [field.id, field.value, field.checked]);
     const focus = document.activeElement && old.contains(document.activeElement) ? document.activeElement.dataset.test : null;
     const template = document.createElement("template");
     template.innerHTML = html;
@@ -40,9 +40,11 @@
     if (!fresh) return;
     old.replaceWith(fresh);
     for (const details of open) document.getElementById(details)?.setAttribute("open", "");
-    for (const [field, value] of kept) {
+    for (const [field, value, checked] of kept) {
       const element = document.getElementById(field);
-      if (element && fresh.contains(element)) element.value = value;
+      if (!element || !fresh.contains(element)) continue;
+      element.value = value;
+      if (checked !== undefined) element.checked = checked;
     }
     if (focus) fresh.querySelector(`[data-test="${CSS.escape(focus)}"]`)?.focus();
   };

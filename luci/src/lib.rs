@@ -8,6 +8,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 pub mod app;
+pub mod backup;
 pub mod clock;
 pub mod http;
 pub mod ids;

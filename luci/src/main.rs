@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use luci::app::auth::{check_password, check_user_name, hash_password};
+use luci::backup;
 use luci::repo::users::Role;
 use luci::server;
 use luci::settings::{Cli, UserVerb, Verb};
@@ -18,10 +19,29 @@ async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("LUCI_LOG").unwrap_or_else(|_| EnvFilter::new("info,tower_http=warn"));
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    if cli.common.log_json {
+        log.json().with_ansi(false).init();
+    } else {
+        log.init();
+    }
     let state_dir = cli.common.state_dir;
     match cli.command {
         Verb::Serve { listen, host_name } => server::serve(&state_dir, listen, host_name).await,
+        Verb::Backup { folder } => {
+            let names = backup::backup(&state_dir, &folder).await?;
+            writeln!(std::io::stdout(), "{} written to {}", names.join(", "), folder.display())?;
+            Ok(())
+        }
+        Verb::Restore { folder } => {
+            let before = backup::restore(&state_dir, &folder).await?;
+            let mut out = std::io::stdout();
+            writeln!(out, "{} restored from {}; everybody logs in anew", state_dir.display(), folder.display())?;
+            if let Some(before) = before {
+                writeln!(out, "what was there before is in {}", before.display())?;
+            }
+            Ok(())
+        }
         Verb::User { command } => user(&state_dir, command).await,
     }
 }

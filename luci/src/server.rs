@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,22 +9,16 @@ use anyhow::Context as _;
 use axum_server::tls_rustls::RustlsConfig;
 
 use crate::app::{App, auth};
+use crate::backup::{self, StateLock};
 use crate::http;
 use crate::repo::Repo;
 use crate::ricci_client::RicciClients;
 use crate::settings::own_host_name;
 use crate::tls::{self, Purpose};
 
-/// Name of the database in the state folder.
-const DATABASE: &str = "luci.db";
-
 /// Opens the state folder, making what is missing.
 pub async fn open(state_dir: &Path, host_name: &str) -> anyhow::Result<App> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .with_context(|| format!("making the folder {}", state_dir.display()))?;
+    backup::make_folder(state_dir)?;
     let identity = tls::load_or_make(state_dir, "client", host_name, Purpose::Client)?;
     let repo = open_repo(state_dir).await?;
     Ok(App::new(repo, RicciClients::new(identity)))
@@ -33,13 +26,16 @@ pub async fn open(state_dir: &Path, host_name: &str) -> anyhow::Result<App> {
 
 /// Opens the database alone, for the commands.
 pub async fn open_repo(state_dir: &Path) -> anyhow::Result<Repo> {
-    let path = state_dir.join(DATABASE);
+    backup::make_folder(state_dir)?;
+    let path = state_dir.join(backup::DATABASE);
     Repo::open(&path).await.with_context(|| format!("opening {}", path.display()))
 }
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(state_dir: &Path, listen: SocketAddr, host_name: Option<String>) -> anyhow::Result<()> {
     let host_name = host_name.unwrap_or_else(own_host_name);
+    backup::make_folder(state_dir)?;
+    let _lock = StateLock::take(state_dir)?;
     let app = open(state_dir, &host_name).await?;
     let identity = tls::load_or_make(state_dir, "server", &host_name, Purpose::Server)?;
     let config = RustlsConfig::from_config(Arc::new(tls::server_config(&identity)?));

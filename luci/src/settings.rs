@@ -20,6 +20,9 @@ pub struct Cli {
 /// What every command needs.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
+    /// Write the log as lines of JSON.
+    #[arg(long, global = true, env = "LUCI_LOG_JSON")]
+    pub log_json: bool,
     /// Folder of the database and the keys.
     #[arg(long, global = true, env = "LUCI_STATE_DIR", default_value = "/var/lib/luci")]
     pub state_dir: PathBuf,
@@ -35,6 +38,16 @@ pub enum Verb {
         /// Host name in the one-time link and in the certificate; the machine's own name unless given.
         #[arg(long, env = "LUCI_HOST_NAME")]
         host_name: Option<String>,
+    },
+    /// Write a backup (database, certificates, keys) into a folder of its own; luci may go on serving.
+    Backup {
+        /// A folder that is empty or not there yet. Keep it secret: it holds the keys that the nodes trust.
+        folder: PathBuf,
+    },
+    /// Put a backup in place, on this machine or another; luci must not be serving. What was there is kept aside.
+    Restore {
+        /// The folder that `luci backup` wrote.
+        folder: PathBuf,
     },
     /// Accounts.
     User {

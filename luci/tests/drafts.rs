@@ -261,3 +261,31 @@ async fn a_button_that_would_be_refused_is_disabled_and_says_why() {
     let overview = anna.get("/clusters/alpha").await;
     assert!(overview.body.contains("disabled title=\"it is failed"), "{}", overview.text());
 }
+
+#[tokio::test]
+async fn several_services_and_nodes_are_asked_at_once_and_each_answer_is_told() {
+    let (_luci, fake, _nodes, mut anna) = stage().await;
+    add_service(&mut anna, "web").await;
+    add_service(&mut anna, "mail").await;
+    let page = "/clusters/alpha/services";
+    anna.wait_for(page, "mark-service:mail").await;
+    anna.wait_for("/clusters/alpha", "data-test=\"service-service:mail\"").await;
+    let none = anna.submit(page, "/clusters/alpha/services-request", &[("verb", "disable")]).await;
+    assert!(none.text().contains("mark at least one service"), "{}", none.text());
+    let fields = [("verb", "disable"), ("service", "service:web"), ("service", "service:mail")];
+    done(&mut anna, page, "/clusters/alpha/services-request", &fields).await;
+    let told = anna.get(page).await.text();
+    assert!(told.contains("disable service:web, service:mail: under way"), "{told}");
+    assert_eq!(fake.change(|world| world.requests.len()), 2);
+
+    let page = "/clusters/alpha/nodes";
+    let fields = [("order", "leave"), ("node", "node1"), ("node", "node2")];
+    let question = anna.submit(page, "/clusters/alpha/nodes-order", &fields).await;
+    assert!(question.text().contains("Let leave node1, node2"), "{}", question.text());
+    assert!(fake.change(|world| world.nodes.values().all(|node| node.running)), "before the answer");
+    let mut fields = fields.to_vec();
+    fields.push(("confirmed", "yes"));
+    done(&mut anna, page, "/clusters/alpha/nodes-order", &fields).await;
+    assert!(fake.change(|world| world.nodes.values().all(|node| !node.running)));
+    anna.wait_for("/clusters/alpha", "does not run on any of its nodes").await;
+}

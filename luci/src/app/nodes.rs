@@ -35,6 +35,15 @@ impl NodeOrder {
         }
     }
 
+    /// As a button says it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Join => "Join",
+            Self::Leave => "Let leave",
+            Self::Reboot => "Reboot",
+        }
+    }
+
     /// The order with this word.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Join, Self::Leave, Self::Reboot].into_iter().find(|order| order.word() == word)

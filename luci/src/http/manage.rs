@@ -127,6 +127,7 @@ async fn remove_page(app: &App, who: Who, name: &str, error: Option<String>) -> 
         danger: true,
         type_name: Some(name.to_owned()),
         base: None,
+        hidden: Vec::new(),
         back: "/clusters".into(),
         error,
     })

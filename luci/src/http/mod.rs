@@ -5,6 +5,7 @@
 mod account;
 mod api;
 mod assets;
+mod bulk;
 mod configure;
 mod door;
 mod drafts;
@@ -134,6 +135,8 @@ fn cluster_pages() -> Vec<Route> {
         post("/clusters/{cluster}/lock", Rule::Cluster(OPERATOR), services::lock),
         get("/clusters/{cluster}/events", Rule::Cluster(VIEWER), events::events),
         get("/clusters/{cluster}/nodes", Rule::Cluster(VIEWER), nodes::nodes),
+        post("/clusters/{cluster}/nodes-order", Rule::Cluster(OPERATOR), bulk::order_nodes),
+        post("/clusters/{cluster}/services-request", Rule::Cluster(OPERATOR), bulk::request_services),
         get("/clusters/{cluster}/add-node", Rule::Cluster(ADMINISTRATOR), nodes::add_form),
         post("/clusters/{cluster}/add-node", Rule::Cluster(ADMINISTRATOR), nodes::add),
         get("/clusters/{cluster}/nodes/{node}", Rule::Cluster(VIEWER), nodes::node),

@@ -168,6 +168,7 @@ async fn order_page(
         danger: true,
         type_name: matches!(order, "acknowledge-fence" | "delete").then(|| node.to_owned()),
         base: None,
+        hidden: Vec::new(),
         back,
         error,
     })

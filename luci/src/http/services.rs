@@ -1,5 +1,7 @@
 //! Service groups: list, one service, requests about it, its properties and its tree of resources.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use shared::agents::mapping;
@@ -40,7 +42,14 @@ pub(super) async fn services_panel(
     cluster: &Cluster,
     snapshot: &Snapshot,
 ) -> Result<ServicesPanel, PageError> {
-    let conf = known_conf(app, cluster).await?;
+    // Services of the reader's draft are listed, too: that is where their resources are added.
+    let draft = app.repo.draft(cluster.id, who.id).await?;
+    let conf = match draft {
+        Some(_) => {
+            app.working_conf(who, cluster).await?.and_then(|stored| shared::conf::load(&stored.text).conf).map(Arc::new)
+        }
+        None => known_conf(app, cluster).await?,
+    };
     Ok(ServicesPanel::new(&cluster.name, snapshot, conf.as_deref(), who))
 }
 
@@ -331,6 +340,7 @@ pub(super) async fn delete_form(
         danger: true,
         type_name: None,
         base: Some(known.base()),
+        hidden: Vec::new(),
         back,
         error: None,
     })

@@ -60,6 +60,13 @@ impl Repo {
         self.pool.close().await;
     }
 
+    /// Writes a whole and consistent copy, while others read and write.
+    pub async fn copy_to(&self, path: &Path) -> Result<()> {
+        let path = path.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Whether the database answers and takes writes: the disk may be full, or another process hold it.
     pub async fn can_write(&self) -> Result<()> {
         let mut tx = self.pool.begin().await?;

@@ -124,6 +124,12 @@ impl Repo {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Ends every session: the database has moved to another machine.
+    pub async fn end_all_sessions(&self) -> Result<()> {
+        sqlx::query("DELETE FROM sessions").execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Leaves a message for the session's next page.
     pub async fn set_flash(&self, token_hash: &str, flash: &str) -> Result<()> {
         sqlx::query("UPDATE sessions SET flash = $2 WHERE token_hash = $1")

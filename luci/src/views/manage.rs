@@ -180,6 +180,8 @@ pub struct ConfirmPage {
     pub type_name: Option<String>,
     /// The version that the change is based on.
     pub base: Option<String>,
+    /// Other fields of the question, sent again with the answer.
+    pub hidden: Vec<(String, String)>,
     pub back: String,
     pub error: Option<String>,
 }

@@ -38,6 +38,7 @@ pub struct ServiceLine {
 pub struct ServicesPanel {
     pub cluster: String,
     pub services: Vec<ServiceLine>,
+    pub operator: bool,
     pub administrator: bool,
 }
 
@@ -54,7 +55,12 @@ impl ServicesPanel {
         }
         names.sort();
         let services = names.iter().map(|name| service_line(name, snapshot, conf)).collect();
-        Self { cluster: cluster.to_owned(), services, administrator: who.may(Role::Administrator) }
+        Self {
+            cluster: cluster.to_owned(),
+            services,
+            operator: who.may(Role::Operator),
+            administrator: who.may(Role::Administrator),
+        }
     }
 }
 

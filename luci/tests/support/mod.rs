@@ -63,6 +63,16 @@ impl TestApp {
         Self::open(dir).await
     }
 
+    /// On a state folder that is there already.
+    pub async fn on(dir: TempDir) -> Self {
+        Self::open(dir).await
+    }
+
+    /// The cookies of another browser, sent to this luci.
+    pub fn browser_with(&self, other: &Browser) -> Browser {
+        Browser { app: self.app.clone(), cookies: other.cookies.clone() }
+    }
+
     async fn open(dir: TempDir) -> Self {
         let app = server::open(dir.path(), "luci.test").await.expect("luci opens");
         app.resume().await.expect("luci resumes");
