@@ -21,6 +21,7 @@ fn node(id: u32, name: &str, is_member: bool) -> NodeFacts {
         is_member,
         votes: u32::from(is_member),
         joins: u32::from(is_member) * 2,
+        joined: (is_member && id == 1).then(|| "2026-11-05 09:58:20".to_owned()),
         addresses: vec![format!("10.0.0.{id}"), format!("10.1.0.{id}")],
         last_fenced: Some((id == 3).then(|| "Thu Nov  5 09:58:20 2026 by node1 with method power".to_owned())),
     }
@@ -108,7 +109,7 @@ fn nodes_stand_in_the_columns_of_the_original() {
     assert_eq!(
         text,
         "Node  Sts   Inc   Joined               Name\n   \
-         1   M      2   unknown              node1\n   \
+         1   M      2   2026-11-05 09:58:20  node1\n   \
          2   M      2   unknown              node2\n   \
          3   X      0                        node3\n\
          1000   M      2   unknown              node1000.example.com\n"

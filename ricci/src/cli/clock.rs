@@ -41,6 +41,17 @@ impl Zone {
     }
 }
 
+impl Zone {
+    /// The time as `2026-11-05 10:00:00`, as cman wrote it.
+    pub fn date_and_time(self, at: Time) -> String {
+        let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+        let Ok(moment) = OffsetDateTime::from_unix_timestamp(seconds) else { return format!("{seconds} s after 1970") };
+        let local = moment.checked_to_offset(self.offset_at(moment)).unwrap_or(moment);
+        let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+        local.format(&format).unwrap_or_else(|_| format!("{seconds} s after 1970"))
+    }
+}
+
 /// The present moment.
 pub fn now() -> Time {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -57,6 +68,7 @@ mod tests {
         assert_eq!(zone.ctime(Time(1_793_872_800_999)), "Thu Nov  5 10:00:00 2026");
         assert_eq!(zone.ctime(Time(1_794_823_200_000)), "Mon Nov 16 10:00:00 2026");
         assert_eq!(zone.ctime(Time(0)), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(zone.date_and_time(Time(1_793_872_800_999)), "2026-11-05 10:00:00");
         let east = Zone::Fixed(UtcOffset::from_hms(8, 0, 0).unwrap());
         assert_eq!(east.ctime(Time(0)), "Thu Jan  1 08:00:00 1970");
         assert!(zone.ctime(Time(u64::MAX)).ends_with("s after 1970"));

@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use shared::conf::Document;
 use shared::ids::{NodeId, NodeName};
-use shared::status::{ClusterStatus, Phase};
+use shared::socket::{Ask, Reply};
+use shared::status::{ClusterStatus, Fact, FactKind, Phase, StreamItem, Subject};
 
 use super::layout::{Facts, NodeFacts};
+use crate::cli::client::ask_once;
 use crate::cli::clock::Zone;
-use crate::cli::{fence_domain, rgmanager_status};
+use crate::cli::conf_file::{default_path, read};
+use crate::cli::fence_domain;
 use crate::corosync::Value;
 use crate::corosync::query::{self, QueryError};
 
@@ -18,10 +22,49 @@ const COROSYNC_STATE: &str = "/var/lib/corosync";
 /// Asks both, each within `limit`.
 pub(super) fn collect(limit: Duration) -> Result<Facts, String> {
     let mut facts = block_on(of_corosync(limit))?.map_err(|error| no_corosync(&error))?;
-    if let Ok(status) = rgmanager_status::ask(limit) {
-        add_status(&mut facts, &status);
+    match watch(limit) {
+        Some((status, told)) => {
+            add_status(&mut facts, &status);
+            add_joins(&mut facts, &told);
+            facts.cluster_id = ask_conf(limit).and_then(|text| cluster_id(&text));
+        }
+        None => facts.cluster_id = read(&default_path()).ok().and_then(|text| cluster_id(&text)),
     }
     Ok(facts)
+}
+
+/// The status, with what rgmanager remembers of the recent past.
+fn watch(limit: Duration) -> Option<(ClusterStatus, Vec<Fact>)> {
+    match ask_once(&Ask::Watch { since: None }, limit) {
+        Ok(Reply::Stream { stream: StreamItem::Whole { status, facts, .. } }) => Some((*status, facts)),
+        _ => None,
+    }
+}
+
+fn ask_conf(limit: Duration) -> Option<String> {
+    match ask_once(&Ask::Conf, limit) {
+        Ok(Reply::Conf { text, .. }) => Some(text),
+        _ => None,
+    }
+}
+
+/// `<cman cluster_id="…"/>`.
+fn cluster_id(text: &str) -> Option<u32> {
+    let (document, _) = Document::parse(text);
+    let cman = document.child(document.root()?, "cman")?;
+    document.attribute(cman, "cluster_id")?.parse().ok()
+}
+
+/// Corosync does not tell when a node joined; rgmanager remembers when the node's rgmanager did, the newest last.
+fn add_joins(facts: &mut Facts, told: &[Fact]) {
+    let zone = Zone::local();
+    for node in facts.nodes.iter_mut().filter(|node| node.is_member) {
+        let joined = told.iter().rev().find(|fact| match &fact.subject {
+            Subject::Node(name) => fact.kind == FactKind::NodeJoined && node.name.as_ref() == Some(name),
+            Subject::Cluster | Subject::Service(_) => false,
+        });
+        node.joined = joined.map(|fact| zone.date_and_time(fact.at));
+    }
 }
 
 /// The sentence of the original, with the cause.
@@ -56,6 +99,7 @@ async fn of_corosync(limit: Duration) -> Result<Facts, QueryError> {
         name: name_of(&listed, entry.node),
         is_member: entry.is_member,
         votes: entry.votes,
+        joined: None,
         joins: number(&running, &format!("runtime.members.{}.join_count", entry.node)).unwrap_or(0),
         addresses: addresses_of(&running, &listed, entry.node),
         last_fenced: None,
@@ -138,7 +182,53 @@ fn generation_of(local: NodeId) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use shared::ids::Time;
+    use shared::status::FactSeverity;
+
     use super::*;
+
+    #[test]
+    fn the_newest_join_of_a_member_counts_and_a_node_that_is_away_has_none() {
+        let fact = |at, name: &str, kind| Fact {
+            at: Time(at),
+            subject: Subject::Node(NodeName::from(name)),
+            severity: FactSeverity::Info,
+            kind,
+            text: String::new(),
+            reason: None,
+        };
+        let node = |id, name: &str, is_member| NodeFacts {
+            id: NodeId(id),
+            name: Some(NodeName::from(name)),
+            is_member,
+            votes: 1,
+            joins: 1,
+            joined: None,
+            addresses: Vec::new(),
+            last_fenced: None,
+        };
+        let mut facts = Facts {
+            nodes: vec![node(1, "node1", true), node(2, "node2", true), node(3, "node3", false)],
+            ..Facts::default()
+        };
+        let told = [
+            fact(1000, "node1", FactKind::NodeJoined),
+            fact(1_793_872_800_000, "node1", FactKind::NodeJoined),
+            fact(1_793_872_900_000, "node1", FactKind::NodeLeft),
+            fact(1_793_872_800_000, "node3", FactKind::NodeJoined),
+        ];
+        add_joins(&mut facts, &told);
+        let joined: Vec<Option<String>> = facts.nodes.into_iter().map(|node| node.joined).collect();
+        let expected = Zone::local().date_and_time(Time(1_793_872_800_000));
+        assert_eq!(joined, [Some(expected), None, None]);
+    }
+
+    #[test]
+    fn the_cluster_id_is_the_one_that_cluster_conf_gives() {
+        assert_eq!(cluster_id("<cluster name='a'><cman cluster_id=\"7\" two_node='1'/></cluster>"), Some(7));
+        assert_eq!(cluster_id("<cluster name='a'><cman/></cluster>"), None);
+        assert_eq!(cluster_id("garbage"), None);
+    }
 
     #[test]
     fn the_addresses_of_all_links_are_taken_from_the_text_of_corosync() {

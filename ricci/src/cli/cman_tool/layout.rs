@@ -40,6 +40,8 @@ pub struct NodeFacts {
     pub votes: u32,
     /// How often it joined since corosync runs here.
     pub joins: u32,
+    /// When it became a member, ready to be printed; `None`: nobody remembers.
+    pub joined: Option<String>,
     pub addresses: Vec<String>,
     /// `None`: nobody told. `Some(None)`: it was not fenced.
     pub last_fenced: Option<Option<String>>,
@@ -144,8 +146,7 @@ pub fn render_nodes(facts: &Facts, view: &NodesView) -> Option<String> {
     }
     out.push_str("Node  Sts   Inc   Joined               Name\n");
     for node in nodes {
-        // Corosync does not tell when a node joined.
-        let joined = if node.is_member { "unknown" } else { "" };
+        let joined = if node.is_member { node.joined.as_deref().unwrap_or("unknown") } else { "" };
         let (state, name) = (state(node), name(node));
         let _ = writeln!(out, "{:>4}   {state}  {:>5}   {joined:<19}  {name}", node.id.0, node.joins);
         if view.fencing {
