@@ -79,7 +79,13 @@ impl Sim {
                 let situation = Situation { online: &online, owner: Some(holder), running: true };
                 let best = online.iter().map(|&id| level(conf, service, id, situation)).max()?;
                 let here = level(conf, service, holder, situation);
-                let kept_by_rule = service.exclusive > 0
+                // Moved, it could not start again while what it depends on is down.
+                let runs = |other: &shared::ids::ServiceName| {
+                    state.services.get(other).is_some_and(|record| record.state == ServiceState::Started)
+                };
+                let alone = service.depend.as_ref().is_some_and(|needs| !runs(needs));
+                let kept_by_rule = alone
+                    || service.exclusive > 0
                     || conf.services.iter().any(|other| other.exclusive > 0)
                     || !placed_by_policy(&record.reason);
                 // Moved, it would have to be stopped and could not be started again.

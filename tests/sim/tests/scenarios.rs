@@ -33,13 +33,14 @@ fn every_story_goes_as_it_is_written() {
 
 /// What is wrong with a story; with `update` what came out is written instead.
 fn complaint(file: &Path, update: bool) -> Option<String> {
-    let story = Story::parse(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(file).expect("a story can be read");
+    let story = Story::parse(&text).expect("a story begins with its sentence");
+    let name = file.file_name().expect("a story has a name").to_string_lossy().into_owned();
     match story.run(&file.with_file_name("conf"), false) {
         Err(error) => Some(format!("{name}: {error:#}")),
         Ok(transcript) if transcript == story.expected => None,
         Ok(transcript) if update => {
-            std::fs::write(file, format!("{}----\n{transcript}", story.head)).unwrap();
+            std::fs::write(file, format!("{}----\n{transcript}", story.head)).expect("a story can be written");
             None
         }
         Ok(transcript) => Some(format!("{name}: expected\n{}\nbut it went\n{transcript}", story.expected)),
