@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Between a recovery and the next failure, so that each failure meets a service at rest. Pacemaker's checks come every 10 s:
 /// the odd number lets the failures fall at other points of its interval each time.
 const REST: Duration = Duration::from_millis(1370);
+/// An address on its own, so that no server has to be stopped before it is put back.
+pub(crate) const ADDRESS: &str = "10.77.0.120";
 const MOUNTPOINT: &str = "/srv/mounted";
 const SOURCE: &str = "/srv/source";
 
@@ -32,6 +34,8 @@ pub(crate) struct Detection {
     answered: Vec<f64>,
     /// The same without what the agents' own stops and starts took; ours only.
     beside_agents: Vec<f64>,
+    /// The agent's own check that found it; ours only.
+    check: Vec<f64>,
     /// Address removed → on the interface again.
     address: Vec<f64>,
     /// Unmounted → the first run of the agent about it begins; ours only.
@@ -64,6 +68,7 @@ pub(crate) fn print(all: &[Detection]) {
     println!("{:<58}{}", "", names.trim_end());
     row("server killed -> answering again", |suite| &suite.answered);
     row("  of it beside the agents' own stops and starts", |suite| &suite.beside_agents);
+    row("    of that the check that found it", |suite| &suite.check);
     row("address removed -> back", |suite| &suite.address);
     row("unmounted -> the agent is asked", |suite| &suite.noticed);
     row("unmounted -> mounted again", |suite| &suite.mounted);
@@ -74,7 +79,8 @@ fn ours(runs: usize) -> Result<Detection> {
     options.rm = format!(
         "<failoverdomains><failoverdomain name=\"first\" ordered=\"1\"><failoverdomainnode name=\"node1\" priority=\"1\"/>\
          </failoverdomain></failoverdomains>\n{}    <service name=\"disk\" domain=\"first\"><bind-mount name=\"b\" \
-         source=\"{SOURCE}\" mountpoint=\"{MOUNTPOINT}\"/></service>\n",
+         source=\"{SOURCE}\" mountpoint=\"{MOUNTPOINT}\"/></service>\n    <service name=\"address\" domain=\"first\">\
+         <ip address=\"{ADDRESS}/24\"/></service>\n",
         web_service(" domain=\"first\""),
     );
     options.log_level = "info,ricci::rgmanager=debug".to_owned();
@@ -82,7 +88,7 @@ fn ours(runs: usize) -> Result<Detection> {
         vec![(format!("{SOURCE}/file"), String::new(), 0o644), (format!("{MOUNTPOINT}/empty"), String::new(), 0o644)];
     let cluster = Cluster::boot(options)?;
     cluster.formed()?;
-    for service in ["web", "disk"] {
+    for service in ["web", "disk", "address"] {
         cluster.wait_owner(1, service, 1, LIMIT)?;
     }
     let poller = poll(&cluster.lab)?;
@@ -92,11 +98,12 @@ fn ours(runs: usize) -> Result<Detection> {
         let answered = answered_after(&poller, at)?;
         cluster.wait_owner(1, "web", 1, LIMIT)?;
         let lines = log_after(&cluster, at)?;
-        found.beside_agents.push(answered - agents_took(&lines, answered, &["apache:"]));
+        found.beside_agents.push(answered - agents_took(&lines, answered, &[" stop", " start"]));
+        found.check.push(agents_took(&lines, answered, &[" monitor"]));
         found.answered.push(answered);
         std::thread::sleep(REST);
         found.address.push(remove_address(&cluster.lab)?);
-        cluster.wait_owner(1, "web", 1, LIMIT)?;
+        cluster.wait_owner(1, "address", 1, LIMIT)?;
         std::thread::sleep(REST);
         let (at, mounted) = unmount(&cluster.lab)?;
         found.mounted.push(mounted);
@@ -164,8 +171,8 @@ fn answered_after(poller: &HttpPoller, at: f64) -> Result<f64> {
 }
 
 fn remove_address(lab: &Lab) -> Result<f64> {
-    let at = harm(lab, &format!("ip addr del {SERVICE_ADDRESS}/24 dev eth0"))?;
-    let address = SERVICE_ADDRESS.parse()?;
+    let at = harm(lab, &format!("ip addr del {ADDRESS}/24 dev eth0"))?;
+    let address = ADDRESS.parse()?;
     // Looked at from outside, as often as the machine allows.
     wait_for("the address", LIMIT, || lab.holders(address).contains(&1).then_some(()))?;
     Ok(epoch_s(SystemTime::now()) - at)
@@ -190,11 +197,11 @@ fn log_after(cluster: &Cluster, at: f64) -> Result<Vec<Line>> {
     Ok(Clock::from(&cluster.lab, 1, moment)?.lines(&cluster.log(1)))
 }
 
-/// What the stops and starts of these resources took until `until`, in seconds, by the runner's own clock.
-fn agents_took(lines: &[Line], until: f64, resources: &[&str]) -> f64 {
+/// What these operations of the web server took until `until`, in seconds, by the runner's own clock.
+fn agents_took(lines: &[Line], until: f64, operations: &[&str]) -> f64 {
     let concerned = lines.iter().filter(|line| {
-        let ours = resources.iter().any(|resource| line.text.contains(resource));
-        ours && line.text.contains(" begins: ") && (line.text.ends_with(" stop") || line.text.ends_with(" start"))
+        let wanted = operations.iter().any(|operation| line.text.ends_with(operation));
+        wanted && line.text.contains(" begins: ") && line.text.contains("apache:") && line.at < until
     });
     concerned
         .filter_map(|begun| {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use lab::cluster::{ClusterOptions, SERVICE_ADDRESS};
 use lab::{BMC_PASSWORD, BMC_USER, HttpPoller, Lab, LabOptions, Place, bmc_address, epoch_s, host_name, wait_for};
 
+use crate::detect;
 use crate::phases::{Failover, Table, line};
 use crate::stamps::{Clock, must};
 
@@ -77,6 +78,13 @@ pub(crate) fn boot_for_detection(source: &str, mountpoint: &str) -> Result<Lab> 
          <op id=\"disk-m\" name=\"monitor\" interval=\"10s\" timeout=\"40s\"/></operations></primitive>",
         attributes("disk", &mount)
     )?;
+    let lone = [("ip", detect::ADDRESS.to_owned()), ("cidr_netmask", "24".to_owned()), ("nic", "eth0".to_owned())];
+    write!(
+        resources,
+        "<primitive id=\"lone\" class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\">{}<operations>\
+         <op id=\"lone-m\" name=\"monitor\" interval=\"10s\"/></operations></primitive>",
+        attributes("lone", &lone)
+    )?;
     let place = |id: &str| format!("<rsc_location id=\"l-{id}\" rsc=\"{id}\" score=\"1000\" node=\"node1\"/>");
     let options = "<crm_config><cluster_property_set id=\"cib-bootstrap-options\">\
          <nvpair id=\"p1\" name=\"stonith-enabled\" value=\"false\"/>\
@@ -85,7 +93,11 @@ pub(crate) fn boot_for_detection(source: &str, mountpoint: &str) -> Result<Lab> 
     put(&lab, "crm_config", options)?;
     put(&lab, "resources", &format!("<resources>{resources}</resources>"))?;
     // After the resources, which they name.
-    put(&lab, "constraints", &format!("<constraints>{}{}</constraints>", place("web"), place("disk")))?;
+    put(
+        &lab,
+        "constraints",
+        &format!("<constraints>{}{}{}</constraints>", place("web"), place("disk"), place("lone")),
+    )?;
     at_rest(&lab)?;
     Ok(lab)
 }
