@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Measurements on the lab: `bench failover` cuts the power of the host that serves, again and again, and tells where the time
-//! until the next answer goes, for our suite and beside it for Pacemaker, if that is installed.
+//! until the next answer goes, for our suite and beside it for Pacemaker, if that is installed; `bench commands` tells how long
+//! commands take.
 //!
 //! Started by `cargo xtask bench`. Reads logs of the hosts (they share one clock) and what an HTTP client gets; asks no
 //! program for its own opinion of how fast it was.
 
 #![expect(clippy::print_stdout, reason = "the figures go to the person who asked for them")]
 
+mod commands;
 mod detect;
+mod large;
 mod ours;
 mod pacemaker;
 mod phases;
@@ -29,6 +32,11 @@ struct Arguments {
 enum What {
     /// Power of the owner is cut: the phases until another host answers.
     Failover(Failover),
+    /// Wall time of `clustat`, beside that of other suites' commands.
+    Commands(commands::Wanted),
+    /// Takes one series of times, on the host where it is started.
+    #[command(hide = true)]
+    Time(commands::Series),
     /// Server killed, address removed, directory unmounted: how soon it is noticed and mended.
     Detect(Detect),
 }
@@ -65,6 +73,12 @@ fn main() -> Result<()> {
     match Arguments::parse().what {
         What::Failover(wanted) => failover(&wanted),
         What::Detect(wanted) => detect(&wanted),
+        What::Commands(wanted) => {
+            commands::measure(&wanted)?;
+            println!("{}", load());
+            Ok(())
+        }
+        What::Time(series) => commands::time(&series),
     }
 }
 

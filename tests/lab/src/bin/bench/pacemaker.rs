@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use lab::cluster::{ClusterOptions, SERVICE_ADDRESS};
+use lab::cluster::{ClusterOptions, SERVICE_ADDRESS, built_programs};
 use lab::{BMC_PASSWORD, BMC_USER, HttpPoller, Lab, LabOptions, Place, bmc_address, epoch_s, host_name, wait_for};
 
 use crate::detect;
@@ -112,16 +112,17 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-fn boot(hosts: usize) -> Result<Lab> {
+pub(crate) fn boot(hosts: usize) -> Result<Lab> {
     let conf = ClusterOptions::web(hosts).conf(1);
     let compiled = shared::conf::load(&conf).conf.context("the lab's own cluster.conf cannot be read")?;
     let corosync = shared::conf::corosync::render_corosync_conf(&compiled, &Default::default());
     let lab = Lab::create(
-        LabOptions::hosts(hosts).powered_off().rc(RC).file("/etc/corosync/corosync.conf", corosync, 0o644).file(
-            "/etc/corosync/authkey",
-            "0123456789abcdef".repeat(16),
-            0o400,
-        ),
+        LabOptions::hosts(hosts)
+            .powered_off()
+            .binaries(built_programs()?)
+            .rc(RC)
+            .file("/etc/corosync/corosync.conf", corosync, 0o644)
+            .file("/etc/corosync/authkey", "0123456789abcdef".repeat(16), 0o400),
     )?;
     for host in 1..=hosts {
         lab.put(host, "/var/www/html/index.html", format!("{}\n", host_name(host)), 0o644)?;
@@ -137,11 +138,29 @@ fn overview(lab: &Lab, host: usize) -> String {
     lab.sh(Place::Host(host), "crm_mon -1 2>&1").map(|done| done.stdout).unwrap_or_default()
 }
 
-fn online(lab: &Lab, hosts: usize, via: usize) -> Result<()> {
+pub(crate) fn online(lab: &Lab, hosts: usize, via: usize) -> Result<()> {
     let names: Vec<String> = (1..=hosts).map(host_name).collect();
     let all = format!("Online: [ {} ]", names.join(" "));
     wait_for("all hosts online in Pacemaker", FORMING, || overview(lab, via).contains(&all).then_some(()))
         .with_context(|| overview(lab, via))
+}
+
+/// So many resources that do nothing.
+pub(crate) fn configure_dummies(lab: &Lab, count: usize) -> Result<()> {
+    let resources = (1..=count).fold(String::new(), |mut all, number| {
+        let _ = write!(all, "<primitive id=\"s{number:03}\" class=\"ocf\" provider=\"heartbeat\" type=\"Dummy\"/>");
+        all
+    });
+    let options = "<crm_config><cluster_property_set id=\"cib-bootstrap-options\">\
+                   <nvpair id=\"p1\" name=\"stonith-enabled\" value=\"false\"/>\
+                   <nvpair id=\"p3\" name=\"load-threshold\" value=\"0%\"/></cluster_property_set></crm_config>";
+    let resources = format!("<resources>{resources}</resources>");
+    for (scope, xml) in [("crm_config", options), ("resources", &resources)] {
+        let words = ["cibadmin", "--modify", "--allow-create", "--scope", scope, "--xml-text", xml];
+        let done = lab.exec(Place::Host(1), &words)?;
+        anyhow::ensure!(done.ok(), "cibadmin --scope {scope}: {}{}", done.stdout, done.stderr);
+    }
+    Ok(())
 }
 
 fn configure(lab: &Lab, hosts: usize) -> Result<()> {
