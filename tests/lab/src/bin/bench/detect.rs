@@ -197,11 +197,11 @@ fn log_after(cluster: &Cluster, at: f64) -> Result<Vec<Line>> {
     Ok(Clock::from(&cluster.lab, 1, moment)?.lines(&cluster.log(1)))
 }
 
-/// What these operations of the web server took until `until`, in seconds, by the runner's own clock.
+/// What these operations of the web service (its address is stopped and started with its server) took until `until`, in seconds, by the runner's own clock.
 fn agents_took(lines: &[Line], until: f64, operations: &[&str]) -> f64 {
     let concerned = lines.iter().filter(|line| {
         let wanted = operations.iter().any(|operation| line.text.ends_with(operation));
-        wanted && line.text.contains(" begins: ") && line.text.contains("apache:") && line.at < until
+        wanted && line.text.contains(" begins: ") && line.text.contains("service:web ") && line.at < until
     });
     concerned
         .filter_map(|begun| {
