@@ -103,7 +103,11 @@ impl Replicated {
                 let here = crate::replicated::node_name(conf, from);
                 self.admit_enable(conf, service, record, Some(&here))
             }
-            Command::Enable { on, .. } => self.admit_enable(conf, service, record, on.as_ref()),
+            Command::Enable { on: Some(name), .. } => {
+                let admission = self.admit_enable(conf, service, record, Some(name));
+                self.admit_exclusive(conf, service, name, ResultCode::Exclusive, admission)
+            }
+            Command::Enable { on: None, .. } => self.admit_enable(conf, service, record, None),
             // With an enable under way it is not disabled for long: that has to be called off.
             Command::Disable { .. } if record.state == ServiceState::Disabled && record.order.is_none() => {
                 Admission::Already(ResultCode::Success)
@@ -156,6 +160,27 @@ impl Replicated {
         }
     }
 
+    /// The exclusive rule is asked before anything is stopped (rhcs.md §2.3).
+    fn admit_exclusive(
+        &self,
+        conf: &Conf,
+        service: &ServiceName,
+        name: &NodeName,
+        code: ResultCode,
+        admission: Admission,
+    ) -> Admission {
+        let (Some(node), Some(service)) = (conf.node(name), conf.service(service)) else { return admission };
+        if !matches!(admission, Admission::Order) || Load::of(self, conf).admits(node.id, service) {
+            return admission;
+        }
+        let text = if service.exclusive > 0 {
+            format!("it is exclusive, and {name} runs another service")
+        } else {
+            format!("{name} runs an exclusive service")
+        };
+        refuse(code, text)
+    }
+
     fn admit_target(&self, conf: &Conf, service: &ServiceName, record: &Record, name: &NodeName) -> Admission {
         let Some(node) = conf.node(name) else {
             return refuse(ResultCode::NodeDead, format!("cluster.conf has no node {name}"));
@@ -187,21 +212,11 @@ impl Replicated {
         }
         match to {
             None => Admission::Order,
-            Some(name) => match self.admit_target(conf, service, record, name) {
-                Admission::Order if !self.has_room(conf, service, name) => refuse(
-                    ResultCode::Dependency,
-                    format!("an exclusive service shares its node with no other; {name} runs one that is in the way"),
-                ),
-                admission => admission,
-            },
+            Some(name) => {
+                let admission = self.admit_target(conf, service, record, name);
+                self.admit_exclusive(conf, service, name, ResultCode::Dependency, admission)
+            }
         }
-    }
-
-    /// Whether the exclusive rule lets the node run the service beside what it runs (rhcs.md §2.3, §3.5).
-    fn has_room(&self, conf: &Conf, service: &ServiceName, name: &NodeName) -> bool {
-        let node = conf.node(name).map(|node| node.id);
-        let load = Load::of(self, conf);
-        conf.service(service).zip(node).is_some_and(|(service, node)| load.admits(node, service))
     }
 
     fn admit_cluster_command(&self, conf: &Conf, command: &Command) -> Admission {

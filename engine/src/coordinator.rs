@@ -9,9 +9,11 @@ use shared::ids::{ConfVersion, Epoch, NodeId, ServiceName, Time};
 use shared::status::{Command, FencedHow, Placement, Reason};
 use shared::text::ServiceState;
 
+use crate::dependency;
 use crate::event::LeftReason;
+use crate::eviction::{Eviction, evict};
 use crate::message::{AfterStop, Decision};
-use crate::placement::{Load, level, rank, situation, takers};
+use crate::placement::{Load, is_crowded_out, level, rank, situation, takers};
 use crate::replicated::{Lost, Record, Replicated, node_name};
 use crate::why::restarts_used;
 
@@ -218,7 +220,14 @@ fn plan_services(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut 
     if founding {
         plan.wake(patience);
     }
-    for (name, record) in &state.services {
+    // Exclusive services choose first, the lowest number before the others.
+    let mut order: Vec<(&ServiceName, &Record)> = state.services.iter().collect();
+    let exclusive = |name: &ServiceName| conf.service(name).map_or(0, |service| service.exclusive);
+    order.sort_by_key(|(name, _)| exclusive(name).wrapping_sub(1));
+    // Where the starts on their way lead is not in the state yet, and one of them may be, or meet, an exclusive service.
+    let undecided = conf.services.iter().any(|service| service.exclusive > 0)
+        && local.flights.iter().any(|flight| matches!(flight, Flight::Service(..)));
+    for (name, record) in order {
         if founding && record.holder.is_none() && record.order.is_none() {
             continue;
         }
@@ -228,9 +237,15 @@ fn plan_services(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut 
         let view = ServiceView { state, conf, name, record, service: conf.service(name), takers: &takers };
         if let Some((decision, reason)) = view.decide(&load, local.now) {
             if let Decision::Start { on, .. } = &decision {
+                if undecided {
+                    continue;
+                }
                 load.add(conf, *on, name);
             }
-            plan.decisions.push((decision, reason));
+            // Two services may want the same third one out of their way.
+            if plan.decisions.iter().all(|(known, _)| Flight::of(known) != Flight::of(&decision)) {
+                plan.decisions.push((decision, reason));
+            }
         }
     }
 }
@@ -250,9 +265,7 @@ pub(crate) fn obstacle(state: &Replicated, conf: &Conf, name: &ServiceName, reco
     if let Some((&node, _)) = claimant {
         return Some(Reason::ClaimedBy { node: node_name(conf, node) });
     }
-    let needs = conf.service(name).and_then(|service| service.depend.as_ref())?;
-    let there = state.services.get(needs).is_some_and(|other| other.state == ServiceState::Started);
-    (!there).then(|| Reason::DependencyMissing { service: needs.clone() })
+    dependency::missing(state, conf, name).map(|service| Reason::DependencyMissing { service })
 }
 
 pub(crate) struct ServiceView<'a> {
@@ -304,6 +317,9 @@ impl ServiceView<'_> {
         }
         if let Some(reason) = self.requested() {
             return self.stop(self.after_order(holder)?, reason);
+        }
+        if let Some(needs) = dependency::missing(self.state, self.conf, self.name).filter(|_| service.depend_hard) {
+            return self.stop(AfterStop::Wait, Reason::DependencyMissing { service: needs });
         }
         if member.leaving {
             let node = node_name(self.conf, holder);
@@ -420,11 +436,18 @@ impl ServiceView<'_> {
         let ranked = self.ranked(service, load);
         let because = self.requested().unwrap_or_else(|| self.cause());
         let Some((node, placement)) = self.choose(service, &ranked, now) else {
+            match evict(self.state, self.conf, service, self.record, self.takers, load) {
+                Some(Eviction::Stop(decision)) => return Some(*decision),
+                Some(Eviction::UnderWay) => return None,
+                None => {}
+            }
             let waits_quietly = self.record.state == ServiceState::Stopped && self.record.order.is_none();
             if waits_quietly {
                 return None;
             }
-            let reason = if self.record.tried.is_empty() {
+            let reason = if is_crowded_out(self.conf, service, self.record, self.takers, load) {
+                Reason::ExclusiveConflict
+            } else if self.record.tried.is_empty() {
                 Reason::NoNodeAllowed
             } else {
                 Reason::NoNodeLeft { tried: self.record.tried.iter().map(|&id| node_name(self.conf, id)).collect() }
@@ -503,7 +526,12 @@ pub(crate) fn choose_node(view: &ServiceView<'_>, service: &Service, load: &Load
     first.into_iter().chain(others).collect()
 }
 
-/// Whether any member may run the service now.
-pub(crate) fn has_place(state: &Replicated, conf: &Conf, service: &Service, record: &Record) -> bool {
-    !rank(conf, service, record, &takers(state), &Load::of(state, conf)).is_empty()
+/// Why no member may run the service now; `None`: one may.
+pub(crate) fn no_place(state: &Replicated, conf: &Conf, service: &Service, record: &Record) -> Option<Reason> {
+    let (takers, load) = (takers(state), Load::of(state, conf));
+    if !rank(conf, service, record, &takers, &load).is_empty() {
+        return None;
+    }
+    let crowded_out = is_crowded_out(conf, service, record, &takers, &load);
+    Some(if crowded_out { Reason::ExclusiveConflict } else { Reason::NoNodeAllowed })
 }

@@ -207,6 +207,8 @@ pub enum AfterStop {
     Restart {
         on: NodeId,
     },
+    /// Stays stopped until the service that it depends on has started.
+    Wait,
     /// Forgotten; it is no longer in the configuration.
     Removed,
 }

@@ -50,7 +50,13 @@ impl Load {
             .collect()
     }
 
-    /// Whether the exclusive rule lets the node run the service.
+    /// The other services on a node.
+    pub(crate) fn others_on(&self, node: NodeId, service: &ServiceName) -> Vec<&ServiceName> {
+        let here = self.per_node.get(&node).into_iter().flatten();
+        here.map(|(name, _)| name).filter(|name| *name != service).collect()
+    }
+
+    /// Whether the exclusive rule lets the service run on the node (rhcs.md §3.5).
     pub(crate) fn admits(&self, node: NodeId, service: &Service) -> bool {
         if service.exclusive > 0 {
             self.others(node, &service.name).next().is_none()
@@ -68,6 +74,13 @@ pub(crate) fn takers(state: &Replicated) -> Vec<NodeId> {
         .filter(|(_, member)| member.clean && !member.leaving && !member.goodbye)
         .map(|(&id, _)| id)
         .collect()
+}
+
+/// Whether a domain would allow some node, but exclusive services are in the way on all of these.
+pub(crate) fn is_crowded_out(conf: &Conf, service: &Service, record: &Record, online: &[NodeId], load: &Load) -> bool {
+    let situation = situation(record, online);
+    let mut legal = online.iter().filter(|node| level(conf, service, **node, situation) > Level::Illegal).peekable();
+    legal.peek().is_some() && legal.all(|node| !load.admits(*node, service))
 }
 
 /// The situation of a recorded service.

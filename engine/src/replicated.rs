@@ -662,7 +662,8 @@ impl Replicated {
         let Some(record) = self.services.get_mut(service) else { return };
         record.enter(state, at, reason.clone());
         let dependency_missing = matches!(reason, Reason::DependencyMissing { .. });
-        record.parked = !dependency_missing;
+        let crowded_out = reason == Reason::ExclusiveConflict;
+        record.parked = !dependency_missing && !crowded_out;
         record.tried.clear();
         record.check_failed = false;
         record.prefer = None;
@@ -672,16 +673,18 @@ impl Replicated {
             record.enabled_by_hand = false;
             self.intents_changed += 1;
         }
-        let failed = matches!(reason, Reason::NoNodeLeft { .. } | Reason::NoNodeAllowed) || dependency_missing;
+        let failed =
+            matches!(reason, Reason::NoNodeLeft { .. } | Reason::NoNodeAllowed) || dependency_missing || crowded_out;
         let kind = if disabled { FactKind::ServiceDisabled } else { FactKind::ServiceStopped };
         let severity = if failed { FactSeverity::Error } else { FactSeverity::Info };
         let text = format!("Service {service} is {}: {}", state.name(), reason.text());
         folded.fact(at, Subject::Service(service.clone()), severity, kind, text, Some(reason));
         let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
-        let code = match (wanted_down, dependency_missing) {
-            (true, _) => ResultCode::Success,
-            (false, true) => ResultCode::Dependency,
-            (false, false) => ResultCode::Failure,
+        let code = match (wanted_down, dependency_missing, crowded_out) {
+            (true, _, _) => ResultCode::Success,
+            (false, true, _) => ResultCode::Dependency,
+            (false, false, true) => ResultCode::Exclusive,
+            (false, false, false) => ResultCode::Failure,
         };
         self.finish_order(service, code, None, String::new(), folded);
     }
@@ -785,7 +788,7 @@ impl Replicated {
         let next = match (record.state, record.after) {
             _ if record.frozen => ServiceState::Stopped,
             (ServiceState::Stopping, AfterStop::Disabled) => ServiceState::Disabled,
-            (ServiceState::Stopping, AfterStop::Stopped) => ServiceState::Stopped,
+            (ServiceState::Stopping, AfterStop::Stopped | AfterStop::Wait) => ServiceState::Stopped,
             _ => ServiceState::Recovering,
         };
         record.release();
@@ -934,6 +937,7 @@ impl Replicated {
         record.release();
         let (next, parked) = match record.after {
             AfterStop::Stopped | AfterStop::Removed => (ServiceState::Stopped, true),
+            AfterStop::Wait => (ServiceState::Stopped, false),
             AfterStop::Disabled => (ServiceState::Disabled, true),
             AfterStop::Recover | AfterStop::Relocate { .. } | AfterStop::Restart { .. } => {
                 (ServiceState::Recovering, false)
@@ -943,7 +947,7 @@ impl Replicated {
             AfterStop::Relocate { to } => (record.prefer, record.avoid) = (to, owner),
             AfterStop::Restart { on } => record.prefer = Some(on),
             AfterStop::Disabled => record.enabled_by_hand = false,
-            AfterStop::Stopped | AfterStop::Removed | AfterStop::Recover => {}
+            AfterStop::Stopped | AfterStop::Wait | AfterStop::Removed | AfterStop::Recover => {}
         }
         if next != ServiceState::Recovering {
             record.tried.clear();

@@ -218,9 +218,6 @@ impl Engine {
         if let Some(reason) = coordinator::obstacle(state, conf, name, record) {
             return Some(reason);
         }
-        let service = conf.service(name)?;
-        coordinator::has_place(state, conf, service, record)
-            .then_some(())
-            .map_or(Some(Reason::NoNodeAllowed), |()| None)
+        coordinator::no_place(state, conf, conf.service(name)?, record)
     }
 }

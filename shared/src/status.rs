@@ -541,6 +541,10 @@ pub enum Reason {
         tried: Vec<NodeName>,
     },
     ExclusiveConflict,
+    /// An exclusive service of higher priority needs its place (`central_processing`).
+    Evicted {
+        by: ServiceName,
+    },
     Locked,
     Frozen,
     /// `depend`.
@@ -611,7 +615,8 @@ impl Reason {
             Self::FencingPending { nodes } => format!("{} must be fenced first", join(nodes)),
             Self::NoNodeAllowed => "no node that its failover domain allows is a member".into(),
             Self::NoNodeLeft { tried } => format!("it did not start on {}", join(tried)),
-            Self::ExclusiveConflict => "an exclusive service is in the way on every node".into(),
+            Self::ExclusiveConflict => "every node that may run it is taken, and an exclusive service shares its node with none".into(),
+            Self::Evicted { by } => format!("it makes room for {by}, an exclusive service of higher priority"),
             Self::Locked => "services are locked (clusvcadm -u unlocks them)".into(),
             Self::Frozen => "it is frozen (clusvcadm -U unfreezes it)".into(),
             Self::DependencyMissing { service } => format!("{service}, on which it depends, is not started"),

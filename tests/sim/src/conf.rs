@@ -20,6 +20,8 @@ pub struct Spec {
     pub delay: u64,
     /// Nothing is recovered on the word of a fence agent.
     pub require_witness: bool,
+    /// Exclusive services evict each other by their numbers.
+    pub central_processing: bool,
     pub domains: Vec<DomainSpec>,
     pub services: Vec<ServiceSpec>,
 }
@@ -41,8 +43,10 @@ pub struct ServiceSpec {
     pub autostart: bool,
     pub recovery: &'static str,
     pub max_restarts: u32,
-    pub exclusive: bool,
+    /// 0: not exclusive.
+    pub exclusive: u32,
     pub depend: Option<String>,
+    pub depend_hard: bool,
     /// How many resources: 1 script; 2 ip with a script beside it; 3 an fs around the script as well.
     pub resources: u32,
     /// Marks of the script.
@@ -97,8 +101,9 @@ impl ServiceSpec {
             autostart: !rng.chance(100),
             recovery: ["restart", "restart", "relocate", "disable", "restart-disable"][rng.index(5)],
             max_restarts: if rng.chance(300) { 2 } else { 0 },
-            exclusive: rng.chance(60),
+            exclusive: if rng.chance(80) { 1 + u32::try_from(rng.below(2)).unwrap_or(0) } else { 0 },
             depend: if rng.chance(80) { others.first().map(ServiceSpec::full_name).map(|name| name.0) } else { None },
+            depend_hard: rng.chance(700),
             resources: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
             edition: 0,
             isolation: rng.chance(350).then(|| Isolation::draw(rng)),
@@ -142,6 +147,7 @@ impl Spec {
             post_fail_delay: if rng.chance(200) { 3 } else { 0 },
             delay: if rng.chance(200) { 2 } else { 0 },
             require_witness: false,
+            central_processing: rng.chance(300),
             domains,
             services,
         }
@@ -213,7 +219,9 @@ impl Spec {
             }
             text.push_str("</fence></clusternode>\n");
         }
-        let _ = write!(text, "</clusternodes>\n<fencedevices>\n{devices}</fencedevices>\n<rm>\n<failoverdomains>\n");
+        let _ = write!(text, "</clusternodes>\n<fencedevices>\n{devices}</fencedevices>\n");
+        let central = u8::from(self.central_processing);
+        let _ = write!(text, "<rm central_processing=\"{central}\">\n<failoverdomains>\n");
         for (index, domain) in self.domains.iter().enumerate() {
             let flag = u8::from;
             let _ = write!(
@@ -240,14 +248,16 @@ impl Spec {
 fn render_service(text: &mut String, index: usize, service: &ServiceSpec) {
     let name = &service.name;
     let domain = service.domain.map(|domain| format!(" domain=\"d{domain}\"")).unwrap_or_default();
-    let depend = service.depend.as_ref().map(|needs| format!(" depend=\"{needs}\"")).unwrap_or_default();
+    let mode = if service.depend_hard { "hard" } else { "soft" };
+    let depend = service.depend.as_ref().map(|needs| format!(" depend=\"{needs}\" depend_mode=\"{mode}\""));
+    let depend = depend.unwrap_or_default();
     let _ = write!(
         text,
         "<service name=\"{name}\"{domain}{depend} autostart=\"{}\" recovery=\"{}\" max_restarts=\"{}\" restart_expire_time=\"300\" exclusive=\"{}\">",
         u8::from(service.autostart),
         service.recovery,
         service.max_restarts,
-        u8::from(service.exclusive)
+        service.exclusive
     );
     let marks = service.isolation.map(Isolation::render).unwrap_or_default();
     let script = format!("<script name=\"{name}\" file=\"/etc/init.d/{name}-{}\"{marks}/>", service.edition);

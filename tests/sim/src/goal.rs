@@ -76,6 +76,11 @@ impl Sim {
                 if let Some(resource) = missing {
                     return Some(format!("{name} is started on n{holder}, but {} does not run", resource.name));
                 }
+                let needs = service.depend.as_ref().filter(|_| service.depend_hard);
+                let there = |needs| state.services.get(needs).is_some_and(|other| other.state == ServiceState::Started);
+                if let Some(needs) = needs.filter(|needs| !there(needs)) {
+                    return Some(format!("{name} is started although {needs}, on which it depends, is not"));
+                }
                 let situation = Situation { online: &online, owner: Some(holder), running: true };
                 let best = online.iter().map(|&id| level(conf, service, id, situation)).max()?;
                 let here = level(conf, service, holder, situation);

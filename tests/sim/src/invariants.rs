@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use engine::{ConfText, Decision, Event, Message, Operation, Run};
 use shared::ids::{NodeId, RequestId, ServiceName};
-use shared::status::Command;
+use shared::status::{Command, Reason};
 use shared::text::{ResultCode, ServiceState};
 
 use crate::sim::{Disabled, Disk, History, Sim};
@@ -79,6 +79,21 @@ impl Sim {
             }
             self.check_intents(id, service);
             self.check_domain(id, service, &conf_text);
+            self.check_exclusive(id, service, &conf_text);
+        }
+    }
+
+    /// An exclusive service shares its node with none.
+    fn check_exclusive(&mut self, id: NodeId, service: &ServiceName, conf_text: &ConfText) {
+        let Some(conf) = self.conf(conf_text) else { return };
+        let exclusive = |name: &ServiceName| conf.service(name).is_some_and(|service| service.exclusive > 0);
+        let Some(state) = self.daemon(id).and_then(|daemon| daemon.engine.replicated()) else { return };
+        let held = state.services.iter().filter(|(name, record)| *name != service && record.holder == Some(id));
+        // What was taken over was running already when the rule could be asked.
+        let meets = held.filter(|(_, record)| !matches!(record.reason, Reason::TakenOver { .. }));
+        let other = meets.map(|(name, _)| name.clone()).find(|name| exclusive(name) || exclusive(service));
+        if let Some(other) = other {
+            self.violate(|| format!("n{id} starts {service} beside {other}, and one of them is exclusive"));
         }
     }
 
