@@ -134,7 +134,9 @@ impl Replicated {
             | Command::Lock
             | Command::Unlock
             | Command::Fence { .. }
-            | Command::AcknowledgeFence { .. } => Admission::Mark,
+            | Command::AcknowledgeFence { .. }
+            | Command::Standby { .. }
+            | Command::Unstandby { .. } => Admission::Mark,
         }
     }
 
@@ -187,7 +189,12 @@ impl Replicated {
         };
         let takers = takers(self);
         if !takers.contains(&node.id) {
-            return refuse(ResultCode::NodeDead, format!("{name} is not a member that can take services now"));
+            let text = if self.standby.contains(&node.id) {
+                format!("{name} is in standby")
+            } else {
+                format!("{name} is not a member that can take services now")
+            };
+            return refuse(ResultCode::NodeDead, text);
         }
         let allowed = conf
             .service(service)
@@ -237,6 +244,10 @@ impl Replicated {
                 Some(_) => refuse(ResultCode::InvalidOperation, format!("nothing waits for {node} to be fenced")),
                 None => refuse(ResultCode::NodeDead, format!("cluster.conf has no node {node}")),
             },
+            Command::Standby { node } | Command::Unstandby { node } => match conf.node(node) {
+                None => refuse(ResultCode::NodeDead, format!("cluster.conf has no node {node}")),
+                Some(_) => Admission::Mark,
+            },
             _ => Admission::Mark,
         }
     }
@@ -256,6 +267,10 @@ impl Replicated {
         record.tried.clear();
         record.prefer = None;
         record.avoid = None;
+        // Whoever says where it runs, or whether, ends what standby remembered; a convalescence does not.
+        if !matches!(request.command, Command::Convalesce { .. }) {
+            record.home = None;
+        }
         // A decision on its way was made without the order. While somebody holds the service its epoch stays: the holder's
         // reports must not be lost.
         if record.holder.is_none() {
@@ -283,6 +298,8 @@ impl Replicated {
                 self.locked = matches!(request.command, Command::Lock);
                 self.intents_changed += 1;
             }
+            Command::Standby { node } => self.fold_standby(at, conf, node, true, reason, folded),
+            Command::Unstandby { node } => self.fold_standby(at, conf, node, false, reason, folded),
             Command::Fence { node } => {
                 if let Some(id) = conf.node(node).map(|node| node.id) {
                     self.mark_victim(id, at);

@@ -16,6 +16,7 @@ use crate::message::{AfterStop, Decision};
 use crate::placement::{Load, is_crowded_out, level, rank, situation, takers};
 use crate::replicated::{Lost, Record, Replicated, node_name};
 use crate::why::restarts_used;
+use crate::standby;
 
 /// A node whose rgmanager died while its corosync lives gets this long to come back and take over what it runs (design §3.4).
 pub const GRACE_MS: u64 = 10_000;
@@ -326,6 +327,14 @@ impl ServiceView<'_> {
             // Not a relocation: should the node be back before a place is found, it is as good as any.
             return self.stop(AfterStop::Recover, Reason::OwnerLeft { node });
         }
+        if self.state.standby.contains(&holder) {
+            let node = node_name(self.conf, holder);
+            return self.stop(AfterStop::Recover, Reason::Standby { node });
+        }
+        if let Some(home) = standby::home(self.state, self.conf, service, self.record, self.takers, load) {
+            let node = node_name(self.conf, home);
+            return self.stop(AfterStop::Relocate { to: Some(home) }, Reason::HomeAgain { node });
+        }
         let better = self.better_newcomer(service, holder, load)?;
         let node = node_name(self.conf, better);
         self.stop(AfterStop::Relocate { to: Some(better) }, Reason::BetterNode { node })
@@ -478,6 +487,7 @@ impl ServiceView<'_> {
         if let Some(node) = self.wanted_node().filter(|&node| candidate(node)) {
             let placement = match &self.record.reason {
                 Reason::BetterNode { .. } if self.record.order.is_none() => Placement::DomainScore,
+                Reason::HomeAgain { .. } => Placement::Requested,
                 _ if self.record.last_owner == Some(node) => Placement::SameNode,
                 _ => Placement::Requested,
             };

@@ -1102,7 +1102,12 @@ fn outdated(state: &Replicated, decide: &Decide) -> Option<String> {
         | Decision::Settle { service, epoch, .. } => match state.services.get(service) {
             None => Some(format!("there is no {service}")),
             Some(record) if record.epoch != *epoch => Some(format!("{service} has changed meanwhile")),
-            Some(_) => None,
+            Some(_) => match &decide.decision {
+                Decision::Start { on, .. } if state.standby.contains(on) => {
+                    Some(format!("node id {on} has been put in standby"))
+                }
+                _ => None,
+            },
         },
         Decision::Fence { victim, attempt, .. } => match state.lost.get(victim) {
             Some(lost) if lost.attempt + 1 == *attempt && lost.running.is_none() => None,

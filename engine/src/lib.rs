@@ -29,6 +29,7 @@ mod predict;
 mod probe;
 mod proof;
 mod replicated;
+mod standby;
 mod status;
 mod view;
 mod walk;

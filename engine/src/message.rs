@@ -52,6 +52,9 @@ pub struct Intents {
     /// Grows with every change inside one history.
     pub change: u64,
     pub locked: bool,
+    /// Nodes in standby.
+    #[serde(default)]
+    pub standby: BTreeSet<NodeId>,
     pub services: BTreeMap<ServiceName, Intent>,
     /// What is known of fence methods: worth keeping as long as the devices, not only as long as the cluster runs.
     #[serde(default)]

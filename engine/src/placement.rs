@@ -66,13 +66,14 @@ impl Load {
     }
 }
 
-/// Nodes that may be given services now: clean members that are not about to leave.
+/// Nodes that may be given services now: clean members that are not about to leave and not in standby.
 pub(crate) fn takers(state: &Replicated) -> Vec<NodeId> {
     state
         .members
         .iter()
         .filter(|(_, member)| member.clean && !member.leaving && !member.goodbye)
         .map(|(&id, _)| id)
+        .filter(|id| !state.standby.contains(id))
         .collect()
 }
 

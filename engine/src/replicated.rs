@@ -43,6 +43,8 @@ pub struct Replicated {
     pub lost: BTreeMap<NodeId, Lost>,
     pub services: BTreeMap<ServiceName, Record>,
     pub locked: bool,
+    /// Nodes that an operator has put in standby.
+    pub standby: BTreeSet<NodeId>,
     /// A configuration that is being stored by all.
     pub offer: Option<Offer>,
     /// Counts members that became clean; a service remembers up to which it was placed.
@@ -136,6 +138,8 @@ pub struct Record {
     pub prefer: Option<NodeId>,
     /// Start here only if nowhere else.
     pub avoid: Option<NodeId>,
+    /// Standby drove it away from here; it goes back when that ends.
+    pub home: Option<NodeId>,
     /// Stopped by an operator or after every node failed: not started before the next membership or configuration change.
     pub parked: bool,
     /// An operator enabled it by hand.
@@ -226,6 +230,7 @@ impl Record {
             tried: BTreeSet::new(),
             prefer: None,
             avoid: None,
+            home: None,
             parked: false,
             enabled_by_hand: false,
             joins_seen: 0,
@@ -293,6 +298,7 @@ impl Replicated {
             lost: BTreeMap::new(),
             services: BTreeMap::new(),
             locked: intents.locked,
+            standby: intents.standby.iter().copied().filter(|id| conf.node_by_id(*id).is_some()).collect(),
             offer: None,
             joins: 0,
             last_fenced: BTreeMap::new(),
@@ -395,7 +401,7 @@ impl Replicated {
         self.branch = next_branch(self.branch, view, &self.members);
     }
 
-    fn unpark(&mut self) {
+    pub(crate) fn unpark(&mut self) {
         for record in self.services.values_mut() {
             record.parked = false;
         }
@@ -576,6 +582,7 @@ impl Replicated {
         for member in self.members.values_mut() {
             member.conf_version = self.conf.version;
         }
+        self.standby.retain(|id| conf.node_by_id(*id).is_some());
         self.unpark();
     }
 
@@ -605,6 +612,7 @@ impl Replicated {
             self.intents_changed += 1;
         }
         record.holder = Some(on);
+        record.home = record.home.filter(|home| *home != on);
         record.joins_seen = joins;
         record.resources.clear();
         record.stopped_parts.clear();
@@ -630,6 +638,12 @@ impl Replicated {
         folded: &mut Folded,
     ) {
         let Some(record) = self.services.get_mut(service) else { return };
+        match &reason {
+            // The first home counts: it may be driven on from where it found shelter.
+            Reason::Standby { .. } => record.home = record.home.or(record.holder),
+            Reason::HomeAgain { .. } => record.home = None,
+            _ => {}
+        }
         record.after = after;
         record.was_failed = record.state == ServiceState::Failed;
         if let Some(order) = &mut record.order {
@@ -1096,6 +1110,7 @@ impl Replicated {
             history: self.history,
             change: self.intents_changed,
             locked: self.locked,
+            standby: self.standby.clone(),
             services: self
                 .services
                 .iter()

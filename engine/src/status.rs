@@ -92,6 +92,7 @@ impl Engine {
             conf_version: member.map(|member| member.conf_version).filter(|version| *version > ConfVersion(0)),
             fencing: lost.map(|lost| self.fencing(id, lost)),
             fence_proofs: state.map(|state| self.fence_proofs(state, id)).unwrap_or_default(),
+            standby: state.is_some_and(|state| state.standby.contains(&id)),
             last_fenced: state.and_then(|state| state.last_fenced.get(&id)).map(|fenced| fenced.outcome()),
         }
     }

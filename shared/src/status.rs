@@ -85,6 +85,9 @@ pub struct NodeStatus {
     /// Of every configured method, in order, what is known of its working.
     #[serde(default)]
     pub fence_proofs: Vec<FenceProof>,
+    /// An operator has put it in standby: it gives its services away and gets none.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 /// What the group knows of a node's rgmanager.
@@ -330,6 +333,10 @@ pub enum Command {
     Fence { node: NodeName },
     /// `fence_ack_manual`: the operator vouches that the node is down.
     AcknowledgeFence { node: NodeName },
+    /// The node gives its services away and gets none until `Unstandby`; they remember it.
+    Standby { node: NodeName },
+    /// The node takes services again, and those that standby drove away return.
+    Unstandby { node: NodeName },
 }
 
 impl Command {
@@ -345,7 +352,12 @@ impl Command {
             | Self::Freeze { service }
             | Self::Unfreeze { service }
             | Self::Convalesce { service } => Some(service),
-            Self::Lock | Self::Unlock | Self::Fence { .. } | Self::AcknowledgeFence { .. } => None,
+            Self::Lock
+            | Self::Unlock
+            | Self::Fence { .. }
+            | Self::AcknowledgeFence { .. }
+            | Self::Standby { .. }
+            | Self::Unstandby { .. } => None,
         }
     }
 
@@ -365,6 +377,8 @@ impl Command {
             Self::Unlock => "unlock",
             Self::Fence { .. } => "fence",
             Self::AcknowledgeFence { .. } => "acknowledge-fence",
+            Self::Standby { .. } => "standby",
+            Self::Unstandby { .. } => "unstandby",
         }
     }
 }
@@ -444,6 +458,8 @@ pub enum FactKind {
     NodeLeft,
     NodeLost,
     NodeForgiven,
+    /// It was put in standby, or that was ended.
+    NodeStandby,
     FenceDecided,
     FenceFailed,
     /// An agent has said that it is done, and cluster.conf asks for a witness.
@@ -513,6 +529,14 @@ pub enum Reason {
     StopFailed {
         node: NodeName,
         resource: ResourceName,
+    },
+    /// Its owner was put in standby.
+    Standby {
+        node: NodeName,
+    },
+    /// The node from which standby drove it away is online again.
+    HomeAgain {
+        node: NodeName,
     },
     /// A node that the failover domain likes better has joined.
     BetterNode {
@@ -598,6 +622,8 @@ impl Reason {
             Self::StopFailed { node, resource } => format!(
                 "{resource} did not stop on {node}; make sure that it is stopped there, then disable and enable the service"
             ),
+            Self::Standby { node } => format!("{node} was put in standby"),
+            Self::HomeAgain { node } => format!("{node}, where it came from, is online again"),
             Self::BetterNode { node } => format!("its failover domain prefers {node}"),
             Self::RestartsUsedUp { max } => format!("it was restarted {max} times within the allowed time"),
             Self::RecoveryPolicy { policy } => {
@@ -615,7 +641,9 @@ impl Reason {
             Self::FencingPending { nodes } => format!("{} must be fenced first", join(nodes)),
             Self::NoNodeAllowed => "no node that its failover domain allows is a member".into(),
             Self::NoNodeLeft { tried } => format!("it did not start on {}", join(tried)),
-            Self::ExclusiveConflict => "every node that may run it is taken, and an exclusive service shares its node with none".into(),
+            Self::ExclusiveConflict => {
+                "every node that may run it is taken, and an exclusive service shares its node with none".into()
+            }
             Self::Evicted { by } => format!("it makes room for {by}, an exclusive service of higher priority"),
             Self::Locked => "services are locked (clusvcadm -u unlocks them)".into(),
             Self::Frozen => "it is frozen (clusvcadm -U unfreezes it)".into(),
@@ -624,7 +652,9 @@ impl Reason {
             Self::TakenOver { node } => format!("it was already running on {node} when the daemon there started"),
             Self::NodeLost { node } => format!("{node} was lost"),
             // The reason names the node already.
-            Self::Placed { because, .. } if matches!(**because, Self::BetterNode { .. }) => because.text(),
+            Self::Placed { because, .. } if matches!(**because, Self::BetterNode { .. } | Self::HomeAgain { .. }) => {
+                because.text()
+            }
             Self::Placed { node, because, placement } => {
                 let why = match placement {
                     Placement::Requested => "was asked for",

@@ -177,7 +177,10 @@ impl App {
 /// What a request is about: a service, a node, or all services.
 pub fn object(command: &Command) -> String {
     match command {
-        Command::Fence { node } | Command::AcknowledgeFence { node } => node.to_string(),
+        Command::Fence { node }
+        | Command::AcknowledgeFence { node }
+        | Command::Standby { node }
+        | Command::Unstandby { node } => node.to_string(),
         other => other.service().map_or_else(|| "all services".into(), ToString::to_string),
     }
 }

@@ -71,7 +71,10 @@ const COLUMNS: &str = "id, cluster_id, command, user_name, at, state, member, te
 impl Repo {
     pub async fn add_request(&self, request: &StoredRequest) -> Result<()> {
         let node = match &request.command {
-            Command::Fence { node } | Command::AcknowledgeFence { node } => Some(node.as_str()),
+            Command::Fence { node }
+            | Command::AcknowledgeFence { node }
+            | Command::Standby { node }
+            | Command::Unstandby { node } => Some(node.as_str()),
             _ => None,
         };
         sqlx::query(

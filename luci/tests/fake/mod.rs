@@ -224,6 +224,7 @@ impl World {
                     fencing: self.fencing.get(name.as_str()).cloned(),
                     last_fenced: None,
                     fence_proofs: Vec::new(),
+                    standby: false,
                 }
             })
             .collect();

@@ -121,7 +121,7 @@ fn schemas() -> Value {
         "Request": object(json!({ "id": text(), "origin": text(), "command": {
             "type": "object", "required": ["command"], "properties": { "command": { "enum": [
                 "enable", "disable", "stop", "restart", "relocate", "migrate", "freeze", "unfreeze", "convalesce",
-                "lock", "unlock", "fence", "acknowledge-fence",
+                "lock", "unlock", "fence", "acknowledge-fence", "standby", "unstandby",
             ] }, "service": text(), "on": text(), "by_domain": flag(), "to": text(), "node": text() },
         } })),
         "Answer": object(json!({ "answer": { "const": "accepted" } })),

@@ -168,6 +168,7 @@ pub(crate) fn node(id: u32, name: &str) -> NodeStatus {
         fencing: None,
         last_fenced: None,
         fence_proofs: Vec::new(),
+        standby: false,
     }
 }
 

@@ -264,7 +264,7 @@ impl Sim {
         let Some(service) = self.rng.pick(&services).cloned() else { return };
         let names: Vec<_> = self.nodes.keys().map(|id| shared::ids::NodeName(format!("n{id}"))).collect();
         let Some(node) = self.rng.pick(&names).cloned() else { return };
-        let command = match self.rng.below(25) {
+        let command = match self.rng.below(27) {
             0..=3 => Command::Enable { service, on: None, by_domain: true },
             4..=5 => Command::Enable { service, on: None, by_domain: false },
             6..=7 => Command::Enable { service, on: Some(node), by_domain: false },
@@ -279,6 +279,8 @@ impl Sim {
             21 => Command::Unlock,
             22 => Command::Fence { node },
             23 => Command::Convalesce { service },
+            24 => Command::Standby { node },
+            25 => Command::Unstandby { node },
             _ => return self.draw_acknowledgement(on),
         };
         self.request(on, command);
@@ -347,6 +349,8 @@ impl Sim {
         if state.locked {
             commands.push(Command::Unlock);
         }
+        let name = |id: &NodeId| shared::ids::NodeName(format!("n{id}"));
+        commands.extend(state.standby.iter().map(|id| Command::Unstandby { node: name(id) }));
         for (service, record) in &state.services {
             let service: ServiceName = service.clone();
             if record.order.is_some() {

@@ -40,6 +40,9 @@ impl Sim {
         for id in state.lost.keys() {
             unmet.push(format!("n{id} is still lost"));
         }
+        for id in &state.standby {
+            unmet.push(format!("n{id} is still in standby"));
+        }
         if state.offer.is_some() {
             unmet.push("a configuration is still on offer".to_owned());
         }

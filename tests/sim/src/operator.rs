@@ -72,7 +72,10 @@ pub(crate) fn describe(command: &Command) -> String {
             words.push(format!("on {node}"));
         }
         Command::Enable { by_domain: true, .. } => words.push("by domain".to_owned()),
-        Command::Fence { node } | Command::AcknowledgeFence { node } => words.push(node.0.clone()),
+        Command::Fence { node }
+        | Command::AcknowledgeFence { node }
+        | Command::Standby { node }
+        | Command::Unstandby { node } => words.push(node.0.clone()),
         _ => {}
     }
     words.join(" ")

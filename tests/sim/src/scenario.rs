@@ -353,6 +353,8 @@ fn parse_command(words: &[&str]) -> Result<Command> {
         ["convalesce", name] => Command::Convalesce { service: service(name) },
         ["freeze", name] => Command::Freeze { service: service(name) },
         ["unfreeze", name] => Command::Unfreeze { service: service(name) },
+        ["standby", node] => Command::Standby { node: NodeName::from(node) },
+        ["unstandby", node] => Command::Unstandby { node: NodeName::from(node) },
         ["lock"] => Command::Lock,
         ["unlock"] => Command::Unlock,
         ["fence", node] => Command::Fence { node: NodeName::from(node) },

@@ -89,6 +89,7 @@ fn status_of(members: members::Members) -> ClusterStatus {
         fencing: None,
         last_fenced: None,
         fence_proofs: Vec::new(),
+        standby: false,
     });
     ClusterStatus {
         cluster: members.cluster.unwrap_or_else(|| "unknown".to_owned()),
