@@ -15,8 +15,8 @@ use crate::eviction::{Eviction, evict};
 use crate::message::{AfterStop, Decision};
 use crate::placement::{Load, is_crowded_out, level, rank, situation, takers};
 use crate::replicated::{Lost, Record, Replicated, node_name};
-use crate::why::restarts_used;
 use crate::standby;
+use crate::why::restarts_used;
 
 /// A node whose rgmanager died while its corosync lives gets this long to come back and take over what it runs (design §3.4).
 pub const GRACE_MS: u64 = 10_000;

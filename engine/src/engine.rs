@@ -20,6 +20,7 @@ use crate::law::{LawCheck, Proposal};
 use crate::message::{
     ConfText, Decide, FenceReport, Hello, Incarnation, Intents, Message, PROTOCOL, Report, StateTag, ViewTag,
 };
+use crate::placement::Load;
 use crate::replicated::{Folded, Replicated, node_name};
 use crate::view::Fnv;
 
@@ -744,7 +745,7 @@ impl Engine {
     fn handle_decide(&mut self, now: Time, from: NodeId, decide: &Decide, out: &mut Out) {
         let Some(joined) = &self.joined else { return };
         let flight = Flight::of(&decide.decision);
-        let lawful = outdated(&joined.state, decide)
+        let lawful = outdated(&joined.state, &joined.conf, decide)
             .map_or_else(|| (self.law)(&joined.state, Proposal::Decide(from, decide)).map_err(|e| e.to_string()), Err);
         if from == self.me {
             self.flights.remove(&flight);
@@ -1094,7 +1095,7 @@ fn goes_on(mine: &StateTag, theirs: &StateTag) -> bool {
 }
 
 /// A decision about a service names the epoch it was made for.
-fn outdated(state: &Replicated, decide: &Decide) -> Option<String> {
+fn outdated(state: &Replicated, conf: &Conf, decide: &Decide) -> Option<String> {
     use crate::message::Decision;
     match &decide.decision {
         Decision::Start { service, epoch, .. }
@@ -1105,6 +1106,10 @@ fn outdated(state: &Replicated, decide: &Decide) -> Option<String> {
             Some(_) => match &decide.decision {
                 Decision::Start { on, .. } if state.standby.contains(on) => {
                     Some(format!("node id {on} has been put in standby"))
+                }
+                // Two coordinators in a row may each have had a service for the same node.
+                Decision::Start { on, .. } if !may_share(state, conf, service, *on) => {
+                    Some(format!("node id {on} has been taken meanwhile, and an exclusive service shares it with none"))
                 }
                 _ => None,
             },
@@ -1118,6 +1123,11 @@ fn outdated(state: &Replicated, decide: &Decide) -> Option<String> {
         }
         Decision::Switch { .. } => None,
     }
+}
+
+/// Whether the exclusive rule lets the service start there, as things are at delivery.
+fn may_share(state: &Replicated, conf: &Conf, service: &ServiceName, on: NodeId) -> bool {
+    conf.service(service).is_none_or(|service| Load::of(state, conf).admits(on, service))
 }
 
 fn tag_view(members: &[GroupMember]) -> ViewTag {

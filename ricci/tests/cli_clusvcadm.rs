@@ -206,6 +206,23 @@ fn locks_are_set_taken_off_and_asked_for() {
 }
 
 #[test]
+fn a_node_is_put_in_standby_and_taken_out_of_it() {
+    let rgmanager = accepting(ResultCode::Success, None);
+    rgmanager.run("clusvcadm", &["--standby", "node2"]).expect(0, "node2 is in standby\n");
+    rgmanager.run("clusvcadm", &["--unstandby=node2"]).expect(0, "node2 is online\n");
+    let commands: Vec<Command> = requests(&rgmanager).into_iter().map(|request| request.command).collect();
+    let node = NodeName::from("node2");
+    assert_eq!(commands, [Command::Standby { node: node.clone() }, Command::Unstandby { node }]);
+    let ran = rgmanager.run("clusvcadm", &["--standby", "noed2"]);
+    let sentence = "Standby operation failed: 'noed2' not in membership list; closest match: 'node2'\n";
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (1, "", sentence));
+    let ran =
+        refusing(ResultCode::NeedsQuorum, "two of three nodes are missing").run("clusvcadm", &["--standby", "node2"]);
+    let sentence = "Standby operation failed: Operation requires quorum. two of three nodes are missing\n";
+    assert_eq!((ran.code, ran.err.as_str()), (1, sentence));
+}
+
+#[test]
 fn without_waiting_the_answer_is_accepted_and_nobody_asks_for_the_outcome() {
     let rgmanager = accepting(ResultCode::Failure, None);
     let ran = rgmanager.run("clusvcadm", &["-r", "web", "node2", "--no-wait"]);

@@ -70,6 +70,9 @@ fn node_status_text(node: &NodeStatus) -> String {
     if runs_rgmanager(node) {
         text.push_str(", rgmanager");
     }
+    if node.standby {
+        text.push_str(", Standby");
+    }
     text
 }
 

@@ -54,6 +54,9 @@ usage: clusvcadm [action] [options]
     -l                       lock services: nothing starts or moves
     -u                       unlock services
     -S                       print whether services are locked
+    --standby NODE           move services away from NODE and give it none; it
+                             stays a member, and they come home afterwards
+    --unstandby NODE         let NODE take services again
     -m MEMBER, -n MEMBER     the member to use
     --plan                   tell what would happen if all goes well, and do
                              nothing; exit code 1 if it would be refused
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
     let result = match parse(getopt::process_arguments()) {
         Parsed::Do(job) => run(&job),
         Parsed::Lock { action, output } => run_lock(action, output),
+        Parsed::Standby { node, standby, output } => run_standby(&node, standby, output),
         Parsed::Version => {
             print(&format!("{VERSION}\n"));
             return ExitCode::SUCCESS;
@@ -283,6 +287,38 @@ fn run_lock(action: LockAction, output: Output) -> Result<u8, Failed> {
         (Output::Text, false) => print("Resource groups unlocked\n"),
         (Output::Json, _) => print(&format!("{{\n  \"locked\": {locked}\n}}\n")),
         (Output::Nothing, _) => {}
+    }
+    Ok(0)
+}
+
+/// Puts a node in standby, or ends that. What moves because of it is not waited for: `clustat` shows it.
+fn run_standby(node: &str, standby: bool, output: Output) -> Result<u8, Failed> {
+    let failed = |why: &str| Failed(format!("Standby operation failed: {why}"));
+    let mut client = match connect() {
+        Ok(client) => client,
+        Err(Unreachable::Forbidden) => return Err(failed("only root may ask for this")),
+        Err(Unreachable::Other(Failed(why))) => return Err(failed(&why)),
+    };
+    let status = ask_status(&mut client).map_err(|Failed(why)| failed(&why))?;
+    let known = status.nodes.iter().map(|node| node.name.as_str());
+    if !known.clone().any(|name| name == node) {
+        let hint = match closest(node, known) {
+            Closest::One(one) => format!("; closest match: '{one}'"),
+            Closest::None | Closest::Several => String::new(),
+        };
+        return Err(failed(&format!("'{node}' not in membership list{hint}")));
+    }
+    let name = NodeName::from(node);
+    let command = if standby { Command::Standby { node: name } } else { Command::Unstandby { node: name } };
+    let answer = carry_out(client, request(&status, command), true).map_err(|Failed(why)| failed(&why))?;
+    if let Some(finished) = answer.finished.filter(|finished| finished.code.exit_status() != 0) {
+        return Err(failed(&format!("{}. {}", finished.code.text(), finished.explanation)));
+    }
+    match output {
+        Output::Text if standby => print(&format!("{node} is in standby\n")),
+        Output::Text => print(&format!("{node} is online\n")),
+        Output::Json => print(&format!("{{\n  \"standby\": {standby}\n}}\n")),
+        Output::Nothing => {}
     }
     Ok(0)
 }

@@ -3,7 +3,7 @@
 
 use shared::ids::ServiceName;
 
-use crate::cli::definition::{Completes, Definition, Live, Operands, flag, long, value};
+use crate::cli::definition::{Completes, Definition, Live, Operands, flag, long, long_value, value};
 use crate::cli::getopt::{Getopt, Item};
 
 const SERVICE: Completes = Completes::Live(Live::Services);
@@ -30,6 +30,8 @@ pub const DEFINITION: Definition = Definition {
         flag('u', "unlock services"),
         flag('S', "print whether services are locked"),
         long("plan", "tell what would happen, and do nothing"),
+        long_value("standby", "NODE", MEMBER, "move services away from NODE and give it none"),
+        long_value("unstandby", "NODE", MEMBER, "let NODE take services again; its own return"),
         long("wait", "wait until it is done; so without options"),
         long("no-wait", "return as soon as the request is accepted"),
         value('o', "FORMAT", Completes::Words(&["text", "json"]), "print in this format"),
@@ -117,6 +119,12 @@ pub(super) enum Parsed {
         action: LockAction,
         output: Output,
     },
+    /// `--standby`, `--unstandby`; like locks they end the reading.
+    Standby {
+        node: String,
+        standby: bool,
+        output: Output,
+    },
     Version,
     /// Usage, after this sentence if there is one.
     Usage(Option<String>),
@@ -134,6 +142,8 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             Item::Flag('u') => return Parsed::Lock { action: LockAction::Unlock, output },
             Item::Flag('S') => return Parsed::Lock { action: LockAction::Query, output },
             Item::Flag('v') => return Parsed::Version,
+            Item::Long("standby", Some(node)) => return Parsed::Standby { node, standby: true, output },
+            Item::Long("unstandby", Some(node)) => return Parsed::Standby { node, standby: false, output },
             Item::Flag('q') => output = Output::Nothing,
             Item::Long("wait", _) => wait = true,
             Item::Long("no-wait", _) => wait = false,
