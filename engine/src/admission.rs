@@ -103,11 +103,12 @@ impl Replicated {
                 let here = crate::replicated::node_name(conf, from);
                 self.admit_enable(conf, service, record, Some(&here))
             }
-            Command::Enable { on: Some(name), .. } => {
+            // Where it is typed it goes elsewhere instead (rhcs.md §3.5).
+            Command::Enable { on: Some(name), .. } if conf.node(name).is_none_or(|node| node.id != from) => {
                 let admission = self.admit_enable(conf, service, record, Some(name));
                 self.admit_exclusive(conf, service, name, ResultCode::Exclusive, admission)
             }
-            Command::Enable { on: None, .. } => self.admit_enable(conf, service, record, None),
+            Command::Enable { on, .. } => self.admit_enable(conf, service, record, on.as_ref()),
             // With an enable under way it is not disabled for long: that has to be called off.
             Command::Disable { .. } if record.state == ServiceState::Disabled && record.order.is_none() => {
                 Admission::Already(ResultCode::Success)

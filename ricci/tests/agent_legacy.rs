@@ -136,6 +136,7 @@ fn status(state: ServiceState) -> ClusterStatus {
         conf_version: None,
         fencing: None,
         last_fenced: None,
+        standby: false,
         fence_proofs: Vec::new(),
     };
     let service = ServiceStatus {
