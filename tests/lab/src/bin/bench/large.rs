@@ -94,6 +94,7 @@ fn status() -> ClusterStatus {
         fencing: None,
         last_fenced: None,
         fence_proofs: Vec::new(),
+        standby: false,
     };
     let resource =
         |name: String, depth| ResourceStatus { name: ResourceName(name), depth, state: ResourceState::Started, at: AT };
