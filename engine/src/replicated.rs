@@ -822,7 +822,8 @@ impl Replicated {
             text,
             Some(reason),
         );
-        let order_fulfilled = record.order.as_ref().is_some_and(Order::wants_down);
+        let waits = record.after == AfterStop::Wait;
+        let order_fulfilled = !waits && record.order.as_ref().is_some_and(Order::wants_down);
         let code = if order_fulfilled && next != ServiceState::Recovering {
             ResultCode::Success
         } else {
@@ -978,7 +979,9 @@ impl Replicated {
         folded.fact(report.at, Subject::Service(report.service.clone()), FactSeverity::Info, kind, text, Some(reason));
         let down = matches!(next, ServiceState::Stopped | ServiceState::Disabled);
         let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
-        if down {
+        // A stop that only waits for a dependency is not what was asked for: the request is carried out next.
+        let fulfilled = !(wanted_down && record.after == AfterStop::Wait);
+        if down && fulfilled {
             let code = if wanted_down { ResultCode::Success } else { ResultCode::Failure };
             self.finish_order(&report.service, code, None, String::new(), folded);
         }
