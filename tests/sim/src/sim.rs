@@ -127,7 +127,7 @@ pub type History = (u64, Time);
 pub struct Disabled {
     pub request: RequestId,
     /// Members that know of it, by history. Another history may not know: what is accepted by a half that is then fenced, and
-    /// that the other half never heard of, is lost with it (docs/decisions/0004).
+    /// that the other half never heard of, is lost with it (docs/decisions/0005).
     pub known: BTreeMap<History, BTreeSet<NodeId>>,
 }
 
