@@ -197,6 +197,7 @@ async fn the_openapi_document_has_every_path() {
         path::REQUEST,
         path::CONF,
         path::CONF_CHECK,
+        path::CONF_PREVIEW,
         path::CLUSTER,
         path::COROSYNC_KEY,
         path::CLUSTER_START,
