@@ -16,7 +16,7 @@ pub(crate) const BUILD: &[&[&str]] = &[TOOLCHAIN];
 pub(crate) const LAB: &[&[&str]] = &[TOOLCHAIN, HOSTS];
 
 /// All of it, with the browser.
-pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, BROWSER, SHELLS];
+pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, SERVERS, BROWSER, SHELLS];
 
 const TOOLCHAIN: &[&str] = &[
     "gcc",
@@ -38,11 +38,6 @@ const HOSTS: &[&str] = &[
     "ipmitool",
     // modprobe, without which the agent for file systems does nothing.
     "kmod",
-    // Services of the tests.
-    "mariadb-server",
-    "nginx-light",
-    "postgresql",
-    "redis-server",
     "e2fsprogs",
     "apache2",
     "iproute2",
@@ -53,6 +48,9 @@ const HOSTS: &[&str] = &[
     "curl",
     "passwd",
 ];
+
+/// Servers that the tests run as services.
+const SERVERS: &[&str] = &["mariadb-server", "nginx-light", "postgresql", "redis-server"];
 
 const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core", "fonts-noto-cjk"];
 
