@@ -126,7 +126,10 @@ impl Replicated {
             },
             Command::Relocate { to, .. } => self.admit_relocate(conf, service, record, to.as_ref()),
             Command::Migrate { .. } => {
-                refuse(ResultCode::InvalidOperation, "only virtual machines can be migrated; relocate it instead")
+                let machine = service.0.starts_with("vm:");
+                let why =
+                    if machine { "live migration is not built yet" } else { "only virtual machines can be migrated" };
+                refuse(ResultCode::InvalidOperation, format!("{why}; relocate it instead"))
             }
             Command::Convalesce { .. } => admit_convalesce(record),
             // Cluster commands name no service; freezing has been answered above.

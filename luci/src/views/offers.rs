@@ -72,7 +72,7 @@ impl Offers {
             failed.clone().or_else(|| when(idle, "it is disabled; start it instead")).or_else(|| locked.clone());
         Self {
             start: failed.clone().or_else(|| when(runs, "it has an owner already")).or(locked),
-            migrate: moves.clone(),
+            migrate: say("live migration is not built yet; relocate it instead"),
             relocate: moves,
             restart: when(!started, &format!("it is {}, not started", state.name())),
             stop: failed.or_else(|| when(idle, "it is disabled already")),
