@@ -6,7 +6,26 @@
   const back = document.querySelector("[data-back]");
   if (back) back.addEventListener("click", () => history.back());
 
-  const url = document.body.dataset.live;
+  // A long form is searched as one types; what does not fit is hidden, and what was folded away opens.
+  const filter = document.querySelector("[data-filter]");
+  if (filter) {
+    filter.closest("[data-filter-box]").hidden = false;
+    const form = filter.form;
+    const folds = [...form.querySelectorAll("details.advanced")].map((fold) => [fold, fold.open]);
+    filter.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") event.preventDefault();
+    });
+    filter.addEventListener("input", () => {
+      const wanted = filter.value.trim().toLowerCase();
+      for (const field of form.querySelectorAll(".field")) {
+        field.hidden = wanted !== "" && !(field.dataset.field + " " + field.textContent).toLowerCase().includes(wanted);
+      }
+      for (const [fold, open] of folds) fold.open = wanted === "" ? open : fold.querySelector(".field:not([hidden])") !== null;
+    });
+  }
+
+  const words = document.body.dataset;
+  const url = words.live;
   const light = document.getElementById("link-state");
   if (!url || !window.EventSource) return;
   const waiting = new Map();
@@ -58,12 +77,12 @@
   const source = new EventSource(url);
   source.addEventListener("panel", (event) => {
     const part = JSON.parse(event.data);
-    say("ok", "Live");
+    say("ok", words.sayLive);
     replace(part.id, part.html);
   });
-  source.onopen = () => say("ok", "Live");
+  source.onopen = () => say("ok", words.sayLive);
   source.onerror = () => {
-    say("bad", source.readyState === EventSource.CLOSED ? "Not live: reload the page" : "Not live: reconnecting");
+    say("bad", source.readyState === EventSource.CLOSED ? words.sayClosed : words.sayWaiting);
     document.body.classList.add("unlinked");
   };
   source.addEventListener("open", () => document.body.classList.remove("unlinked"));

@@ -5,6 +5,7 @@ use shared::ids::{NodeId, NodeName, ServiceName, Time};
 use shared::status::{Answer, Command, FactKind, FactSeverity, Outcome, Reason, Refusal, Request, Subject};
 use shared::text::{ResultCode, ServiceState};
 
+use crate::migration::can_migrate;
 use crate::placement::{Level, Load, level, situation, takers};
 use crate::replicated::{Folded, Order, Record, Replicated, RequestRecord};
 
@@ -74,7 +75,9 @@ impl Replicated {
 
     fn admit(&self, conf: &Conf, from: NodeId, command: &Command) -> Admission {
         let Some(service) = command.service() else { return self.admit_cluster_command(conf, command) };
-        let Some(record) = self.services.get(service).filter(|_| conf.service(service).is_some()) else {
+        // One that could not be stopped before it was taken out of cluster.conf can still be disabled: nothing else would end it.
+        let gone = conf.service(service).is_none() && !matches!(command, Command::Disable { .. });
+        let Some(record) = self.services.get(service).filter(|_| !gone) else {
             return refuse(ResultCode::NoService, format!("cluster.conf has no {service}"));
         };
         match command {
@@ -88,7 +91,7 @@ impl Replicated {
         }
         if let Some(order) = &record.order {
             let ends_it = matches!(command, Command::Disable { .. } | Command::Stop { .. });
-            if !(ends_it && record.holder.is_none()) {
+            if !(ends_it && can_be_called_off(record, order)) {
                 let text = format!(
                     "{} requested by {} is still under way",
                     order.request.command.verb(),
@@ -121,16 +124,11 @@ impl Replicated {
                 _ => Admission::Order,
             },
             Command::Restart { .. } => match record.state {
-                ServiceState::Started | ServiceState::Stopped => Admission::Order,
+                ServiceState::Started | ServiceState::Stopped => self.admit_fenced(conf, record, Admission::Order),
                 _ => refuse(ResultCode::Failure, format!("it is {}, not started", record.state.name())),
             },
             Command::Relocate { to, .. } => self.admit_relocate(conf, service, record, to.as_ref()),
-            Command::Migrate { .. } => {
-                let machine = service.0.starts_with("vm:");
-                let why =
-                    if machine { "live migration is not built yet" } else { "only virtual machines can be migrated" };
-                refuse(ResultCode::InvalidOperation, format!("{why}; relocate it instead"))
-            }
+            Command::Migrate { to, .. } => self.admit_migrate(conf, service, record, to),
             Command::Convalesce { .. } => admit_convalesce(record),
             // Cluster commands name no service; freezing has been answered above.
             Command::Freeze { .. }
@@ -150,7 +148,11 @@ impl Replicated {
                 let what = record.failure.as_ref().map(|failure| failure.text()).unwrap_or_default();
                 return refuse(ResultCode::Failure, format!("it is failed ({what}); disable it first"));
             }
-            ServiceState::Started | ServiceState::Starting | ServiceState::Stopping | ServiceState::Recoverable
+            ServiceState::Started
+            | ServiceState::Starting
+            | ServiceState::Stopping
+            | ServiceState::Recoverable
+            | ServiceState::Migrating
                 if record.holder.is_some() =>
             {
                 return Admission::Already(ResultCode::AlreadyRunning);
@@ -221,12 +223,53 @@ impl Replicated {
         if self.locked {
             return refuse(ResultCode::TryAgain, "services are locked; unlock them first (clusvcadm -u)");
         }
-        match to {
+        let admission = match to {
             None => Admission::Order,
             Some(name) => {
                 let admission = self.admit_target(conf, service, record, name);
                 self.admit_exclusive(conf, service, name, ResultCode::Dependency, admission)
             }
+        };
+        self.admit_fenced(conf, record, admission)
+    }
+
+    /// Nothing starts while a lost node is not fenced (law 2): what runs is not stopped before that, for it could not come back.
+    fn admit_fenced(&self, conf: &Conf, record: &Record, admission: Admission) -> Admission {
+        let lost: Vec<String> = self.lost.keys().map(|&id| crate::replicated::node_name(conf, id).0).collect();
+        let runs =
+            record.state == ServiceState::Started && record.holder.is_some_and(|id| self.members.contains_key(&id));
+        if lost.is_empty() || !runs || !matches!(admission, Admission::Order) {
+            return admission;
+        }
+        let text =
+            format!("{} must be fenced first; until then nothing starts, and it goes on where it is", lost.join(", "));
+        refuse(ResultCode::FencingPending, text)
+    }
+
+    /// rhcs.md §2.3.
+    fn admit_migrate(&self, conf: &Conf, name: &ServiceName, record: &Record, to: &NodeName) -> Admission {
+        let Some(service) = conf.service(name).filter(|service| can_migrate(service)) else {
+            let text = "only virtual machines can be migrated; relocate it instead";
+            return refuse(ResultCode::InvalidOperation, text);
+        };
+        let Some(node) = conf.node(to) else {
+            return refuse(ResultCode::InvalidOperation, format!("cluster.conf has no node {to}"));
+        };
+        match record.state {
+            ServiceState::Started if record.holder == Some(node.id) => return Admission::Already(ResultCode::Success),
+            ServiceState::Started => {}
+            ServiceState::Disabled | ServiceState::Uninitialized => {
+                return refuse(ResultCode::InvalidOperation, "it is disabled; enable it instead");
+            }
+            ServiceState::Failed => return refuse(ResultCode::Failure, "it is failed; disable it first"),
+            other => return refuse(ResultCode::Failure, format!("it is {}, not started", other.name())),
+        }
+        if self.locked {
+            return refuse(ResultCode::TryAgain, "services are locked; unlock them first (clusvcadm -u)");
+        }
+        match self.refuse_migration(conf, service, record, node.id) {
+            Some((code, text)) => refuse(code, text),
+            None => Admission::Order,
         }
     }
 
@@ -289,8 +332,9 @@ impl Replicated {
                 let frozen = matches!(request.command, Command::Freeze { .. });
                 let Some(record) = self.services.get_mut(service) else { return };
                 record.frozen = frozen;
-                // What was decided before the freeze must not be done. A holder at work keeps its epoch: its reports count.
-                if frozen || record.holder.is_none() {
+                // What was decided before the freeze must not be done. A holder at work keeps its epoch: its reports count. One at rest
+                // says anew what it found not to run meanwhile.
+                if frozen || record.holder.is_none() || record.state == ServiceState::Started {
                     record.bump();
                 }
                 self.intents_changed += 1;
@@ -329,6 +373,12 @@ fn admit_freeze(record: &Record) -> Admission {
         }
         _ => refuse(ResultCode::TryAgain, format!("it is {}; wait until that has ended", record.state.name())),
     }
+}
+
+/// Whether a disable or stop may take the place of what is under way. A migration has to end first: the guest is on its way between
+/// two nodes. A service that is being disabled or stopped already is.
+fn can_be_called_off(record: &Record, order: &Order) -> bool {
+    !order.wants_down() && record.state != ServiceState::Migrating || record.holder.is_none()
 }
 
 /// Only what is started and partial has something to convalesce (rhcs.md §2.3).

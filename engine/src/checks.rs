@@ -75,6 +75,19 @@ impl Check {
         }
     }
 
+    /// Nobody looks while the service is frozen: the check waits for `make_up`.
+    pub(crate) fn pass_over(&mut self, now: Time) {
+        self.postpone(now);
+        self.again = true;
+    }
+
+    /// What was passed over is done at once.
+    pub(crate) fn make_up(&mut self, now: Time) {
+        if self.run.is_none() && std::mem::take(&mut self.again) {
+            self.soon(now);
+        }
+    }
+
     /// Something happened to the resource: it is checked at once.
     pub(crate) fn soon(&mut self, now: Time) {
         if self.run.is_some() {

@@ -13,6 +13,7 @@ use crate::dependency;
 use crate::event::LeftReason;
 use crate::eviction::{Eviction, evict};
 use crate::message::{AfterStop, Decision};
+use crate::migration::can_migrate;
 use crate::placement::{Load, is_crowded_out, level, rank, situation, takers};
 use crate::replicated::{Lost, Record, Replicated, node_name};
 use crate::standby;
@@ -20,6 +21,9 @@ use crate::why::restarts_used;
 
 /// A node whose rgmanager died while its corosync lives gets this long to come back and take over what it runs (design §3.4).
 pub const GRACE_MS: u64 = 10_000;
+
+/// The same where the daemon said that it is replaced: a package may be unpacked meanwhile, and nothing has gone wrong.
+pub const RESTART_GRACE_MS: u64 = 30_000;
 
 /// How long the side with fewer services waits before it fences an equal half (design §3.4): longer than a token loss differs
 /// between the sides plus a fence agent's way to its device.
@@ -42,6 +46,8 @@ impl Flight {
         match decision {
             Decision::Start { service, epoch, .. }
             | Decision::Stop { service, epoch, .. }
+            | Decision::Migrate { service, epoch, .. }
+            | Decision::Decline { service, epoch, .. }
             | Decision::Settle { service, epoch, .. } => Self::Service(service.clone(), *epoch),
             Decision::Fence { victim, attempt, .. } => Self::Fence(*victim, *attempt),
             Decision::Unfenceable { victim: node } | Decision::Assume { node, .. } => Self::Node(*node),
@@ -64,6 +70,8 @@ pub(crate) struct Local<'a> {
     pub(crate) flights: &'a BTreeSet<Flight>,
     /// Nodes that corosync has in its ring.
     pub(crate) ring: &'a [NodeId],
+    /// When quorum was last regained here.
+    pub(crate) quorum_regained: Option<Time>,
 }
 
 /// What should happen.
@@ -108,7 +116,7 @@ fn plan_fencing(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut P
         }
         let node = conf.node_by_id(id);
         let methods = node.map_or(0, |node| node.methods.len());
-        if let Some(how) = assumed(state, conf, lost, methods) {
+        if let Some(how) = assumed(conf, lost, methods) {
             plan.decisions.push((Decision::Assume { node: id, how }, Reason::NodeLost { node: node_name(conf, id) }));
             continue;
         }
@@ -128,8 +136,7 @@ fn plan_fencing(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut P
 }
 
 /// `clean_start` and `skip_undefined` apply to nodes absent at the founding only (rhcs.md §9.1).
-fn assumed(state: &Replicated, conf: &Conf, lost: &Lost, methods: usize) -> Option<FencedHow> {
-    let _ = state;
+fn assumed(conf: &Conf, lost: &Lost, methods: usize) -> Option<FencedHow> {
     let daemon = &conf.fence_daemon;
     let skip = lost.startup && !lost.victim && (daemon.clean_start || (daemon.skip_undefined && methods == 0));
     skip.then_some(FencedHow::Assumed)
@@ -137,6 +144,27 @@ fn assumed(state: &Replicated, conf: &Conf, lost: &Lost, methods: usize) -> Opti
 
 /// When the next attempt on a lost node is due; `None`: never by itself.
 fn due(state: &Replicated, conf: &Conf, local: &Local<'_>, id: NodeId, lost: &Lost, methods: usize) -> Option<Time> {
+    let due = due_by_itself(state, conf, local, id, lost, methods)?;
+    let lost_since = |since: Time| local.losses.get(&id).is_some_and(|seen| seen.at >= since);
+    match (local.quorum_regained, conf.fence_daemon.post_join_delay_s) {
+        // Those whose return has brought quorum have yet to say that they are back (rhcs.md §9.1). Not so of a later loss:
+        // of two halves that wait for the same moment neither has a head start.
+        (Some(since), delay_s) if !lost.victim && !lost_since(since) => {
+            delay_s.map(|delay_s| due.max(since.plus_ms(delay_s * 1000)))
+        }
+        _ => Some(due),
+    }
+}
+
+/// The same, however long there has been quorum.
+fn due_by_itself(
+    state: &Replicated,
+    conf: &Conf,
+    local: &Local<'_>,
+    id: NodeId,
+    lost: &Lost,
+    methods: usize,
+) -> Option<Time> {
     if lost.unfenceable {
         return (methods > 0).then_some(local.now);
     }
@@ -159,7 +187,7 @@ fn due(state: &Replicated, conf: &Conf, local: &Local<'_>, id: NodeId, lost: &Lo
     let seen = local.losses.get(&id).copied().unwrap_or(LossSeen { at: local.now, reason: LeftReason::NodeDown });
     let daemon_only = seen.reason != LeftReason::NodeDown && local.ring.contains(&id);
     let delay_ms = if daemon_only {
-        GRACE_MS
+        if lost.restarting { RESTART_GRACE_MS } else { GRACE_MS }
     } else {
         (conf.fence_daemon.post_fail_delay_s * 1000).max(head_start_ms(state, conf))
     };
@@ -221,10 +249,14 @@ fn plan_services(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut 
     if founding {
         plan.wake(patience);
     }
-    // Exclusive services choose first, the lowest number before the others.
+    // Exclusive services choose first, the lowest number before the others; then whose `priority` is lower, where it counts.
     let mut order: Vec<(&ServiceName, &Record)> = state.services.iter().collect();
-    let exclusive = |name: &ServiceName| conf.service(name).map_or(0, |service| service.exclusive);
-    order.sort_by_key(|(name, _)| exclusive(name).wrapping_sub(1));
+    let rank = |name: &ServiceName| {
+        let service = conf.service(name);
+        let priority = service.filter(|_| conf.rm.central_processing).map_or(0, |service| service.priority);
+        (service.map_or(0, |service| service.exclusive).wrapping_sub(1), priority)
+    };
+    order.sort_by_key(|(name, _)| rank(name));
     // Where the starts on their way lead is not in the state yet, and one of them may be, or meet, an exclusive service.
     let undecided = conf.services.iter().any(|service| service.exclusive > 0)
         && local.flights.iter().any(|flight| matches!(flight, Flight::Service(..)));
@@ -237,7 +269,7 @@ fn plan_services(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut 
         }
         let view = ServiceView { state, conf, name, record, service: conf.service(name), takers: &takers };
         if let Some((decision, reason)) = view.decide(&load, local.now) {
-            if let Decision::Start { on, .. } = &decision {
+            if let Decision::Start { on, .. } | Decision::Migrate { to: on, .. } = &decision {
                 if undecided {
                     continue;
                 }
@@ -285,9 +317,9 @@ impl ServiceView<'_> {
             ServiceState::Started => self.decide_started(load),
             ServiceState::Stopped | ServiceState::Recovering | ServiceState::Disabled => self.decide_unheld(load, now),
             ServiceState::Failed => self.decide_failed(),
+            ServiceState::Starting => self.decide_starting(),
             // The holder is at work; its report comes.
-            ServiceState::Starting
-            | ServiceState::Stopping
+            ServiceState::Stopping
             | ServiceState::Recoverable
             | ServiceState::Migrating
             | ServiceState::Uninitialized
@@ -308,6 +340,13 @@ impl ServiceView<'_> {
         Some(Reason::Requested { verb: order.request.command.verb().into(), origin: order.request.origin.clone() })
     }
 
+    /// Who wants it down does not wait for a start, which may hang: it is stopped as it is (rhcs.md §3.2).
+    fn decide_starting(&self) -> Option<(Decision, Reason)> {
+        let holder = self.record.holder.filter(|holder| self.state.members.contains_key(holder))?;
+        self.record.order.as_ref().filter(|order| order.wants_down())?;
+        self.stop(self.after_order(holder)?, self.requested()?)
+    }
+
     fn decide_started(&self, load: &Load) -> Option<(Decision, Reason)> {
         let holder = self.record.holder?;
         // Only a live member can be told to stop something; a lost one is fenced first.
@@ -317,27 +356,75 @@ impl ServiceView<'_> {
             return None;
         }
         if let Some(reason) = self.requested() {
-            return self.stop(self.after_order(holder)?, reason);
+            if let Some(migration) = self.migrate_order(service, reason.clone()) {
+                return Some(migration);
+            }
+            let after = self.after_order(holder)?;
+            // A node was lost since it was asked: stopped now, it could not start again before that one is fenced.
+            let comes_back = matches!(after, AfterStop::Relocate { .. } | AfterStop::Restart { .. });
+            return if comes_back && !self.state.lost.is_empty() { None } else { self.stop(after, reason) };
         }
         if let Some(needs) = dependency::missing(self.state, self.conf, self.name).filter(|_| service.depend_hard) {
             return self.stop(AfterStop::Wait, Reason::DependencyMissing { service: needs });
         }
         if member.leaving {
             let node = node_name(self.conf, holder);
+            let reason = Reason::OwnerLeft { node };
             // Not a relocation: should the node be back before a place is found, it is as good as any.
-            return self.stop(AfterStop::Recover, Reason::OwnerLeft { node });
+            return self.migrate_away(service, load, &reason).or_else(|| self.stop(AfterStop::Recover, reason));
         }
         if self.state.standby.contains(&holder) {
             let node = node_name(self.conf, holder);
-            return self.stop(AfterStop::Recover, Reason::Standby { node });
+            let reason = Reason::Standby { node };
+            let stop = || self.stop(AfterStop::Recover, reason.clone()).filter(|_| self.state.lost.is_empty());
+            return self.migrate_away(service, load, &reason).or_else(stop);
         }
         if let Some(home) = standby::home(self.state, self.conf, service, self.record, self.takers, load) {
             let node = node_name(self.conf, home);
-            return self.stop(AfterStop::Relocate { to: Some(home) }, Reason::HomeAgain { node });
+            return self.move_to(service, home, Reason::HomeAgain { node });
         }
         let better = self.better_newcomer(service, holder, load)?;
         let node = node_name(self.conf, better);
-        self.stop(AfterStop::Relocate { to: Some(better) }, Reason::BetterNode { node })
+        self.move_to(service, better, Reason::BetterNode { node })
+    }
+
+    /// A virtual machine migrates, anything else is stopped and started there (rhcs.md §3.6).
+    fn move_to(&self, service: &Service, to: NodeId, reason: Reason) -> Option<(Decision, Reason)> {
+        self.migrate(service, to, &reason).or_else(|| self.stop(AfterStop::Relocate { to: Some(to) }, reason))
+    }
+
+    /// To the best node that could have it, if it can go while it runs.
+    fn migrate_away(&self, service: &Service, load: &Load, reason: &Reason) -> Option<(Decision, Reason)> {
+        let ranked = rank(self.conf, service, self.record, self.takers, load);
+        let (to, _) = ranked.into_iter().find(|(node, _)| Some(*node) != self.record.holder)?;
+        self.migrate(service, to, reason)
+    }
+
+    fn migrate(&self, service: &Service, to: NodeId, reason: &Reason) -> Option<(Decision, Reason)> {
+        let movable = can_migrate(service) && !self.record.immobile;
+        if !movable || self.state.refuse_migration(self.conf, service, self.record, to).is_some() {
+            return None;
+        }
+        Some((Decision::Migrate { service: self.name.clone(), epoch: self.record.epoch, to }, reason.clone()))
+    }
+
+    /// An operator's `migrate`, or its end if it cannot be done any more.
+    fn migrate_order(&self, service: &Service, reason: Reason) -> Option<(Decision, Reason)> {
+        let order = self.record.order.as_ref().filter(|order| !order.begun)?;
+        let Command::Migrate { to, .. } = &order.request.command else { return None };
+        // A member of an older release has joined since it was accepted and could follow neither answer: it waits.
+        if self.state.protocol() < 2 {
+            return None;
+        }
+        let to = self.conf.node(to).map(|node| node.id);
+        let (service_name, epoch) = (self.name.clone(), self.record.epoch);
+        let decision = match to {
+            Some(to) if self.state.refuse_migration(self.conf, service, self.record, to).is_none() => {
+                Decision::Migrate { service: service_name, epoch, to }
+            }
+            _ => Decision::Decline { service: service_name, epoch },
+        };
+        Some((decision, reason))
     }
 
     fn after_order(&self, holder: NodeId) -> Option<AfterStop> {
@@ -364,8 +451,7 @@ impl ServiceView<'_> {
         }
         let situation = situation(self.record, self.takers);
         let here = level(self.conf, service, holder, situation);
-        let newcomer =
-            |id: &NodeId| self.state.members.get(id).is_some_and(|member| member.joined > self.record.joins_seen);
+        let newcomer = |id: &NodeId| self.record.newcomers.contains(id);
         rank(self.conf, service, self.record, self.takers, load)
             .into_iter()
             .map(|(node, _)| node)
@@ -477,6 +563,8 @@ impl ServiceView<'_> {
 
     fn cause(&self) -> Reason {
         match self.record.state {
+            ServiceState::Stopped if self.record.reason == Reason::ExclusiveConflict => Reason::NodeFree,
+            ServiceState::Stopped if self.record.enabled_by_hand => Reason::EnabledByHand,
             ServiceState::Stopped => Reason::Autostart,
             _ => self.record.reason.clone(),
         }

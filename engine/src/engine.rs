@@ -14,11 +14,12 @@ use shared::status::{Answer, Command, Fact, FactKind, FactSeverity, Outcome, Ref
 use shared::text::ResultCode;
 
 use crate::coordinator::{self, Flight, LossSeen};
-use crate::event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId};
-use crate::holder::{Holder, QuorumHere, Said};
+use crate::event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId, RebootReason};
+use crate::holder::{Holder, QuorumHere, Said, not_running};
 use crate::law::{LawCheck, Proposal};
 use crate::message::{
-    ConfText, Decide, FenceReport, Hello, Incarnation, Intents, Message, PROTOCOL, Report, StateTag, ViewTag,
+    ConfText, Decide, FenceReport, Hello, Incarnation, Intents, Message, PROTOCOL, Report, SNAPSHOT_PIECE_BYTES,
+    StateTag, ViewTag,
 };
 use crate::placement::Load;
 use crate::replicated::{Folded, Replicated, node_name};
@@ -35,6 +36,12 @@ pub const HELD_BACK_MS: u64 = 1_000;
 
 /// At most this many messages are kept for replay while a snapshot is awaited; beyond it the hello is repeated.
 const BUFFER_MAX: usize = 10_000;
+
+/// At most this many pieces make a snapshot: far more than any state needs, and a bound for what a joiner keeps.
+const PIECES_MAX: u32 = 10_000;
+
+/// A longer cluster.conf is refused: with its quotes escaped it must fit into one message.
+const CONF_MAX_BYTES: usize = 600_000;
 
 /// How far this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +103,10 @@ pub struct Engine {
     pub(crate) ring: Ring,
     pub(crate) quorum: Option<QuorumSaid>,
     was_quorate: bool,
+    /// The last ring in which this node was quorate with its state, as of the last change of the group.
     quorate_ring: u64,
+    /// The same, as of now.
+    quorate_last: u64,
     /// Somebody has come into the group who may hold another history, and not all have said yet which one they hold.
     histories_open: bool,
     pub(crate) joined: Option<Joined>,
@@ -120,7 +130,15 @@ pub struct Engine {
     offers: BTreeMap<OfferId, ConfText>,
     storing: Option<ConfText>,
     ready_said: Option<bool>,
+    /// The protocol that this member speaks; lower than `PROTOCOL` only where it is held back.
+    protocol: u8,
+    /// States longer than this travel in pieces.
+    piece_bytes: usize,
+    /// The pieces of the snapshots for this node's newest hello, so far, by who sends them: two histories may both answer it.
+    pieces: BTreeMap<NodeId, Vec<String>>,
     pub(crate) leaving: bool,
+    restarting: bool,
+    restart_said: bool,
     leave_said: bool,
     goodbye_said: bool,
     unanswered: BTreeMap<RequestId, Request>,
@@ -128,6 +146,11 @@ pub struct Engine {
     dirty: bool,
     coordinator_before: Option<NodeId>,
     quorate_before: Option<bool>,
+    /// When quorum was last regained here.
+    pub(crate) quorum_regained: Option<Time>,
+    /// Since when this node knows that it has no quorum.
+    inquorate_since: Option<Time>,
+    reboot_said: bool,
 }
 
 /// What one `handle` gives out.
@@ -162,6 +185,7 @@ impl Engine {
             quorum: None,
             was_quorate: false,
             quorate_ring: 0,
+            quorate_last: 0,
             histories_open: false,
             joined: None,
             hellos: BTreeMap::new(),
@@ -180,14 +204,34 @@ impl Engine {
             offers: BTreeMap::new(),
             storing: None,
             ready_said: None,
+            protocol: PROTOCOL,
+            piece_bytes: SNAPSHOT_PIECE_BYTES,
+            pieces: BTreeMap::new(),
             leaving: false,
+            restarting: false,
+            restart_said: false,
             leave_said: false,
             goodbye_said: false,
             unanswered: BTreeMap::new(),
             dirty: false,
             coordinator_before: None,
             quorate_before: None,
+            quorum_regained: None,
+            inquorate_since: None,
+            reboot_said: false,
         }
+    }
+
+    /// The same, speaking no newer protocol than this: what an older release would be in a cluster.
+    pub fn speaking(mut self, protocol: u8) -> Self {
+        self.protocol = protocol.clamp(1, PROTOCOL);
+        self
+    }
+
+    /// The same, cutting states for joiners into pieces of this length; for the simulator, whose states are small.
+    pub fn cutting(mut self, piece_bytes: usize) -> Self {
+        self.piece_bytes = piece_bytes.max(1);
+        self
     }
 
     /// Takes in one event and says what is to be done, in this order.
@@ -210,7 +254,8 @@ impl Engine {
         let waits = self.histories_open || (self.joined.is_none() && !self.found_sent);
         let silent =
             (waits && !self.view.is_empty()).then(|| self.view_at.plus_ms(SILENT_FOUNDER_MS)).filter(|at| *at > now);
-        [plan_wake, held_back, self.holder.next_check(), self.hello_at, silent].into_iter().flatten().min()
+        let reboot = self.reboot_at();
+        [plan_wake, held_back, self.holder.next_check(), self.hello_at, silent, reboot].into_iter().flatten().min()
     }
 
     /// The replicated state, for tests and the simulator.
@@ -298,8 +343,17 @@ impl Engine {
             Event::RequestReceived { request } => self.handle_request(now, request, out),
             Event::ConfOffered { offer, text, origin } => self.handle_offer(now, offer, text, origin, out),
             Event::ConfStored { version, digest, stored } => self.handle_stored(version, digest, stored, out),
-            Event::Noticed { service, resource } => self.holder.handle_noticed(now, &service, &resource),
+            Event::Noticed { service, resource, evidence } => {
+                let frozen =
+                    self.replicated().and_then(|state| state.services.get(&service)).is_none_or(|it| it.frozen);
+                let evidence =
+                    evidence.filter(|_| !frozen).map(|words| not_running(self.name_of(self.me), &resource, now, words));
+                let mut said = Vec::new();
+                self.holder.handle_noticed(now, &service, &resource, evidence, &mut said);
+                self.say(now, said, out);
+            }
             Event::LeaveRequested => self.leaving = true,
+            Event::RestartRequested => self.restarting = true,
             Event::TimePassed => {}
             Event::CorosyncLost => self.handle_corosync_lost(now, out),
         }
@@ -331,7 +385,8 @@ impl Engine {
         // One ring change may come as two of these events; the second finds the ring already stale.
         if !self.ring.stale {
             self.was_quorate = self.is_quorate();
-            self.quorate_ring = if self.was_quorate { self.ring.seq } else { 0 };
+            // Only here: what a hello has said of it must still be so when histories are compared, or both sides win.
+            self.quorate_ring = self.quorate_last;
         }
         let ring_moves = left.iter().any(|(_, reason)| *reason == LeftReason::NodeDown);
         self.ring.stale |= ring_moves;
@@ -425,7 +480,7 @@ impl Engine {
         for offer in waiting {
             self.offers.remove(&offer);
             let result = match &dropped {
-                None => PutConf::Accepted { version: conf.version, digest: conf.digest.clone() },
+                None => PutConf::Accepted { version: conf.version, digest: conf.digest.clone(), findings: Vec::new() },
                 Some(why) => refused_conf("not-stored", format!("version {} was not taken: {why}", conf.version)),
             };
             out.actions.push(Action::AnswerConf { offer, result });
@@ -437,6 +492,7 @@ impl Engine {
             return;
         }
         self.nonce += 1;
+        self.pieces.clear();
         self.hello_at = self.joined.is_none().then(|| now.plus_ms(HELLO_AGAIN_MS));
         let stateless = self.joined.is_none();
         let state = self.joined.as_ref().map(|joined| StateTag {
@@ -453,7 +509,7 @@ impl Engine {
             view: self.view_tag,
             incarnation: self.incarnation,
             boot: self.boot.clone(),
-            protocol: PROTOCOL,
+            protocol: self.protocol,
             state,
             claims: self.holder.claims(),
             conf: if stateless { self.disk.clone() } else { None },
@@ -464,7 +520,8 @@ impl Engine {
     // Delivered messages.
 
     fn handle_delivered(&mut self, now: Time, from: NodeId, message: Message, out: &mut Out) {
-        if self.stage == Stage::Cut {
+        // A release of the lower protocol cannot even read it; nobody may count on it having been understood.
+        if self.stage == Stage::Cut || message.protocol() > self.protocol {
             return;
         }
         if let Message::Hello(hello) = &message
@@ -507,6 +564,11 @@ impl Engine {
                     self.install(now, *state, out);
                 }
             }
+            Message::SnapshotPiece { to, nonce, number, count, text } => {
+                if to == self.me && nonce == self.nonce && self.own_hello_seen {
+                    self.take_piece(now, from, number, count, text, out);
+                }
+            }
             Message::Goodbye { incarnation } if from == self.me && incarnation == self.incarnation => {
                 self.go(out);
             }
@@ -515,6 +577,37 @@ impl Engine {
                     self.keep(from, other);
                 }
             }
+        }
+    }
+
+    /// One more piece of the snapshot; the last one makes it whole. Whatever is wrong with it, the next hello asks anew.
+    fn take_piece(&mut self, now: Time, from: NodeId, number: u32, count: u32, text: String, out: &mut Out) {
+        let pieces = self.pieces.entry(from).or_default();
+        if number as usize != pieces.len() || count > PIECES_MAX {
+            return;
+        }
+        pieces.push(text);
+        if pieces.len() < count as usize {
+            return;
+        }
+        if let Ok(state) = serde_json::from_str(&std::mem::take(pieces).concat()) {
+            self.install(now, state, out);
+        }
+    }
+
+    /// The state as of now for a joiner, in one message or, where that would be too long, in several.
+    fn give_state(&self, to: NodeId, hello: &Hello, out: &mut Out) {
+        let Some(joined) = &self.joined else { return };
+        let nonce = hello.nonce;
+        let text = serde_json::to_string(&joined.state).unwrap_or_default();
+        if hello.protocol < 2 || self.protocol < 2 || text.len() <= self.piece_bytes {
+            let state = Box::new(joined.state.clone());
+            return out.multicast(Message::Snapshot { to, nonce, view: self.view_tag, state });
+        }
+        let pieces = cut(&text, self.piece_bytes);
+        let count = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+        for (number, text) in (0..).zip(pieces) {
+            out.multicast(Message::SnapshotPiece { to, nonce, number, count, text });
         }
     }
 
@@ -537,6 +630,8 @@ impl Engine {
         if !members.contains_key(&self.me) {
             // The snapshot that comes is of this very point: nothing from before it may be replayed on top.
             self.buffer.clear();
+            // Their hellos are of before: from here on they hold a state, and nobody founds another one beside it.
+            self.holders.extend(members.keys());
             return;
         }
         let hellos: BTreeMap<NodeId, Hello> =
@@ -605,7 +700,7 @@ impl Engine {
             self.newer = None;
         } else if joined.state.members.get(&self.me).is_some_and(|member| member.has_state) && self.is_quorate() {
             let origin = format!("{} brought it: its cluster.conf was newer", self.name_of(self.me));
-            let usable = shared::conf::load(&newer.text).accept().is_ok();
+            let usable = shared::conf::load(&newer.text).accept_after(&joined.state.conf.text).is_ok();
             if let (Some(conf), true) = (self.newer.take(), usable) {
                 out.multicast(Message::ConfOffer { at: now, conf, origin });
             }
@@ -653,8 +748,11 @@ impl Engine {
                 }
             }),
             Message::Goodbye { incarnation } => self.handle_goodbye(from, incarnation, out),
+            Message::Restarting { at, incarnation } => self.fold(out, |state, conf, folded| {
+                state.fold_restarting(at, conf, from, incarnation, folded);
+            }),
             // For joiners only.
-            Message::Found { .. } | Message::Snapshot { .. } => {}
+            Message::Found { .. } | Message::Snapshot { .. } | Message::SnapshotPiece { .. } => {}
         }
     }
 
@@ -678,12 +776,7 @@ impl Engine {
         }
         let Some(joined) = &self.joined else { return };
         if admitted && joined.state.coordinator() == Some(self.me) {
-            out.multicast(Message::Snapshot {
-                to: from,
-                nonce: hello.nonce,
-                view: self.view_tag,
-                state: Box::new(joined.state.clone()),
-            });
+            self.give_state(from, &hello, out);
         }
     }
 
@@ -712,6 +805,7 @@ impl Engine {
     fn demote(&mut self, now: Time, text: &str, out: &mut Out) {
         // They may have said hello before they had it, and say no other while the membership stays.
         let joined = self.joined.take();
+        (self.quorate_ring, self.quorate_last) = (0, 0);
         let others = joined.iter().flat_map(|joined| joined.state.state_holders());
         let here = |id: &NodeId| *id != self.me && self.view.iter().any(|member| member.node == *id);
         self.holders.extend(others.filter(here));
@@ -722,6 +816,9 @@ impl Engine {
         self.ready_said = None;
         self.leave_said = false;
         self.holder.stop_all(&mut out.actions);
+        if let Some(joined) = &joined {
+            self.holder.stop_guests(&joined.conf, &mut out.actions);
+        }
         for (id, _) in std::mem::take(&mut self.unanswered) {
             out.actions.push(Action::Answer {
                 id,
@@ -816,7 +913,10 @@ impl Engine {
             ));
         } else if here == QuorumHere::No && !matches!(request.command, Command::AcknowledgeFence { .. }) {
             out.actions.push(no(ResultCode::NeedsQuorum, "the members in reach are not enough; see clustat"));
-        } else if self.leaving {
+        } else if self.restarting {
+            out.actions.push(no(ResultCode::TryAgain, "rgmanager of this node is being restarted; try again"));
+        } else if self.leaving && !matches!(request.command, Command::Disable { .. } | Command::Stop { .. }) {
+            // What keeps it from leaving can be stopped: all members may be leaving.
             out.actions.push(no(ResultCode::TryAgain, "this node is leaving the cluster; ask another member"));
         } else {
             self.unanswered.insert(request.id.clone(), request.clone());
@@ -835,9 +935,16 @@ impl Engine {
                 .push(answer(refused_conf("no-quorum", "a configuration can only be changed with quorum".into())));
             return;
         }
+        if text.len() > CONF_MAX_BYTES {
+            let text = format!("a cluster.conf of {} bytes is longer than {CONF_MAX_BYTES}", text.len());
+            out.actions.push(answer(refused_conf("conf-too-long", text)));
+            return;
+        }
         let loaded = shared::conf::load(&text);
         let mut findings = shared::conf::check::check_successor(&joined.conf, &loaded);
         findings.extend(loaded.findings);
+        let present = shared::conf::load(&joined.state.conf.text);
+        shared::conf::drop_known_errors(&present.findings, &mut findings);
         findings.retain(|finding| finding.severity == Severity::Error);
         let (Some(conf), true) = (loaded.conf, findings.is_empty()) else {
             out.actions.push(answer(PutConf::Refused { findings }));
@@ -887,11 +994,13 @@ impl Engine {
         self.say_ready(now, out);
         self.offer_newer(now, out);
         self.leave_by_steps(out);
+        self.restart_by_steps(now, out);
         self.found(now, out);
         if self.hello_at.is_some_and(|at| at <= now) {
             self.say_hello(now, out);
         }
         self.decide(now, out);
+        self.protect(now, out);
         if self.stage == Stage::Cut && self.holder.is_settled() {
             let failed_to_stop = self.holder.failed_to_stop();
             self.stage = Stage::Ended;
@@ -935,11 +1044,15 @@ impl Engine {
 
     fn say(&mut self, now: Time, said: Vec<Said>, out: &mut Out) {
         self.dirty |= !said.is_empty();
-        if self.stage != Stage::InGroup {
-            return;
-        }
         for word in said {
+            let in_group = self.stage == Stage::InGroup;
             out.multicast(match word {
+                Said::SelfFence { service, resource } => {
+                    let reason = RebootReason::StopFailed { resource };
+                    out.actions.push(Action::Reboot { services: vec![service], reason });
+                    continue;
+                }
+                _ if !in_group => continue,
                 Said::Report { service, epoch, outcome } => Message::Report(Box::new(Report {
                     at: now,
                     incarnation: self.incarnation,
@@ -981,7 +1094,7 @@ impl Engine {
                     out.multicast(Message::Leaving { incarnation });
                 }
                 // Without quorum everything here stops anyway.
-                if joined.state.held_by(self.me).next().is_none() && self.holder.is_idle() {
+                if joined.state.owes(self.me).is_none() && self.holder.is_idle() {
                     self.goodbye_said = true;
                     out.multicast(Message::Goodbye { incarnation });
                 }
@@ -994,6 +1107,32 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Restarting: the group is told, then what the agents are doing ends, then this node goes and leaves everything running.
+    fn restart_by_steps(&mut self, now: Time, out: &mut Out) {
+        if !self.restarting || self.leaving || !matches!(self.stage, Stage::Probing | Stage::InGroup) {
+            return;
+        }
+        if let Some(joined) = &self.joined
+            && joined.state.protocol() >= 2
+            && let Some(member) = joined.state.members.get(&self.me).filter(|member| !member.restarting)
+        {
+            let incarnation = member.incarnation;
+            if !std::mem::replace(&mut self.restart_said, true) {
+                out.multicast(Message::Restarting { at: now, incarnation });
+            }
+            return;
+        }
+        let fencing = self.fences.values().any(|running| *running);
+        if !self.holder.is_steady() || fencing || !self.unanswered.is_empty() {
+            return;
+        }
+        if self.stage == Stage::InGroup {
+            out.actions.push(Action::LeaveGroup);
+        }
+        out.actions.push(Action::Exit { reason: ExitReason::Restart });
+        self.stage = Stage::Ended;
     }
 
     /// The lowest node founds the cluster when nobody has a state, all have said hello (or were silent too long), and there is
@@ -1026,7 +1165,13 @@ impl Engine {
         }
         let mut flights = self.flights.clone();
         flights.extend(self.held_back.keys().cloned());
-        let local = coordinator::Local { now, losses: &self.losses, flights: &flights, ring: &self.ring.members };
+        let local = coordinator::Local {
+            now,
+            losses: &self.losses,
+            flights: &flights,
+            ring: &self.ring.members,
+            quorum_regained: self.quorum_regained,
+        };
         Some(coordinator::plan(&joined.state, &joined.conf, &local))
     }
 
@@ -1048,6 +1193,10 @@ impl Engine {
             QuorumHere::No => false,
             QuorumHere::Unknown => return,
         };
+        if quorate && self.joined.is_some() {
+            // Kept while quorum is away: who was quorate later than others has decided what they have not heard.
+            self.quorate_last = self.ring.seq;
+        }
         let before = self.quorate_before.replace(quorate);
         match (before, quorate) {
             (Some(true), false) => {
@@ -1055,7 +1204,13 @@ impl Engine {
                 self.publish(now, out, Subject::Cluster, FactKind::QuorumLost, text);
             }
             (Some(false), true) => {
+                self.quorum_regained = Some(now);
                 self.publish(now, out, Subject::Cluster, FactKind::QuorumRegained, "Quorum Regained".to_owned());
+            }
+            // A daemon that begins without quorum: what the one before left running was to be stopped.
+            (None, false) if !self.holder.is_idle() => {
+                let text = "No quorum: what rgmanager found running here is stopped".to_owned();
+                self.publish(now, out, Subject::Cluster, FactKind::QuorumLost, text);
             }
             _ => {}
         }
@@ -1068,6 +1223,35 @@ impl Engine {
             self.coordinator_before = coordinator;
             self.dirty = true;
         }
+    }
+
+    /// When this node reboots itself; `None`: it has quorum, runs nothing, or cluster.conf does not ask for it.
+    fn reboot_at(&self) -> Option<Time> {
+        let since = self.inquorate_since.filter(|_| !self.reboot_said && !self.holder.is_idle())?;
+        Some(since.plus_ms(self.conf()?.rm.quorum_loss_reboot_ms?))
+    }
+
+    /// Without quorum the others count on this node running nothing. One that cannot keep that promise in time reboots itself.
+    fn protect(&mut self, now: Time, out: &mut Out) {
+        let without = self.stage == Stage::Cut || self.quorum_here() == QuorumHere::No;
+        match (without, self.quorum_here()) {
+            (true, _) => {
+                self.inquorate_since.get_or_insert(now);
+            }
+            (false, QuorumHere::Yes) => self.inquorate_since = None,
+            // While votes are counted the time goes on.
+            (false, _) => {}
+        }
+        if self.reboot_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.reboot_said = true;
+        let services = self.holder.not_stopped();
+        let names = services.iter().map(|name| name.0.clone()).collect::<Vec<_>>().join(", ");
+        let name = self.name_of(self.me);
+        let text = format!("{name} has no quorum and cannot stop {names} in time; it reboots itself");
+        self.publish(now, out, Subject::Node(name), FactKind::QuorumLost, text);
+        out.actions.push(Action::Reboot { services, reason: RebootReason::QuorumLost });
     }
 
     fn publish(&mut self, at: Time, out: &mut Out, subject: Subject, kind: FactKind, text: String) {
@@ -1088,8 +1272,8 @@ fn joined_branch(joined: &Option<Joined>) -> crate::message::Branch {
 fn goes_on(mine: &StateTag, theirs: &StateTag) -> bool {
     let weight = |tag: &StateTag| {
         let decided = if mine.was_quorate && theirs.was_quorate { 0 } else { tag.decided };
-        // Both quorate without two_node: the one with the older ring has missed that it was cut off.
-        (tag.was_quorate, tag.history, tag.quorate_ring, decided, std::cmp::Reverse(tag.lowest))
+        // The one with the older ring has missed that it was cut off, or stood still, while the others went on.
+        (tag.history, tag.quorate_ring, tag.was_quorate, decided, std::cmp::Reverse(tag.lowest))
     };
     weight(mine) > weight(theirs)
 }
@@ -1100,15 +1284,22 @@ fn outdated(state: &Replicated, conf: &Conf, decide: &Decide) -> Option<String> 
     match &decide.decision {
         Decision::Start { service, epoch, .. }
         | Decision::Stop { service, epoch, .. }
+        | Decision::Migrate { service, epoch, .. }
+        | Decision::Decline { service, epoch, .. }
         | Decision::Settle { service, epoch, .. } => match state.services.get(service) {
             None => Some(format!("there is no {service}")),
             Some(record) if record.epoch != *epoch => Some(format!("{service} has changed meanwhile")),
             Some(_) => match &decide.decision {
-                Decision::Start { on, .. } if state.standby.contains(on) => {
+                Decision::Migrate { .. } | Decision::Decline { .. } if state.protocol() < 2 => {
+                    Some("a member of an older release cannot follow it".into())
+                }
+                Decision::Start { on, .. } | Decision::Migrate { to: on, .. } if state.standby.contains(on) => {
                     Some(format!("node id {on} has been put in standby"))
                 }
                 // Two coordinators in a row may each have had a service for the same node.
-                Decision::Start { on, .. } if !may_share(state, conf, service, *on) => {
+                Decision::Start { on, .. } | Decision::Migrate { to: on, .. }
+                    if !may_share(state, conf, service, *on) =>
+                {
                     Some(format!("node id {on} has been taken meanwhile, and an exclusive service shares it with none"))
                 }
                 _ => None,
@@ -1130,6 +1321,26 @@ fn may_share(state: &Replicated, conf: &Conf, service: &ServiceName, on: NodeId)
     conf.service(service).is_none_or(|service| Load::of(state, conf).admits(on, service))
 }
 
+/// Cuts a text into pieces of at most so many bytes, never inside a character.
+fn cut(text: &str, bytes: usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut end = bytes.min(rest.len());
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        // A character longer than a piece: it goes whole.
+        if end == 0 {
+            end = rest.chars().next().map_or(rest.len(), char::len_utf8);
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece.to_owned());
+        rest = after;
+    }
+    pieces
+}
+
 fn tag_view(members: &[GroupMember]) -> ViewTag {
     let mut sorted = members.to_vec();
     sorted.sort();
@@ -1147,6 +1358,11 @@ fn refused(code: ResultCode, text: &str) -> Answer {
 
 fn refused_conf(rule: &str, text: String) -> PutConf {
     let place = Place { line: 1, column: 1, path: "/cluster".into() };
-    let hint = "look at the configuration in force and try again".to_owned();
+    let hint = match rule {
+        "not-joined" => "try again when clustat lists this node with rgmanager, or on another member",
+        "no-quorum" => "bring more nodes back, then try again; clustat shows who is missing",
+        _ => "look at the configuration in force and try again",
+    };
+    let hint = hint.to_owned();
     PutConf::Refused { findings: vec![Finding { rule: rule.into(), severity: Severity::Error, place, text, hint }] }
 }

@@ -50,10 +50,14 @@ pub enum Event {
     ConfOffered { offer: OfferId, text: String, origin: String },
     /// When the driver has stored (fsync) an offered configuration, or could not.
     ConfStored { version: ConfVersion, digest: ConfDigest, stored: Result<(), String> },
-    /// When the kernel says that something happened to a resource that runs here: its check is due now.
-    Noticed { service: ServiceName, resource: ResourceName },
+    /// When the kernel says that something happened to a resource that runs here: its check is due now. `evidence`: it leaves
+    /// no doubt (the very address is gone); then that counts as the failed check, in these words.
+    Noticed { service: ServiceName, resource: ResourceName, evidence: Option<String> },
     /// When the daemon was told to stop: services move away, then the node says goodbye. Ends with `Action::Exit`.
     LeaveRequested,
+    /// When the daemon shall be replaced: it finishes what its agents are doing, leaves everything running, and ends with
+    /// `Action::Exit`. Its successor asks the agents what runs and takes it over.
+    RestartRequested,
     /// When `next_timeout` has come.
     TimePassed,
     /// When the connection to corosync broke: this node cannot know anything any more. All services are stopped, then
@@ -102,6 +106,10 @@ pub enum Operation {
     Start,
     Stop,
     Monitor,
+    /// Move what runs here to `Run::peer`, without stopping it.
+    MigrateTo,
+    /// Find out whether what came from `Run::peer` runs here now, and take it on.
+    MigrateFrom,
 }
 
 impl Operation {
@@ -111,6 +119,8 @@ impl Operation {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Monitor => "monitor",
+            Self::MigrateTo => "migrate_to",
+            Self::MigrateFrom => "migrate_from",
         }
     }
 }
@@ -123,6 +133,8 @@ pub struct Run {
     pub operation: Operation,
     /// `OCF_CHECK_LEVEL`; 0 unless a deeper check is due.
     pub depth: u32,
+    /// The other node of a migration.
+    pub peer: Option<NodeName>,
 }
 
 /// Something to be done, by the driver of this node.
@@ -140,6 +152,8 @@ pub enum Action {
     AbortRun { id: RunId },
     /// Run all devices of a fence method in order; answer by `FenceFinished`.
     RunFence { id: FenceId, victim: NodeName, method: FenceMethod },
+    /// Reboot this node at once, without stopping anything: the others count on these services not running here any more.
+    Reboot { services: Vec<ServiceName>, reason: RebootReason },
     /// Write an offered configuration beside the current one and fsync; answer by `ConfStored`.
     StoreConf { conf: ConfText },
     /// A stored configuration is in force from here on: make it the cluster.conf, render corosync.conf from it; if
@@ -167,11 +181,22 @@ pub enum Action {
     Exit { reason: ExitReason },
 }
 
+/// Why a node reboots itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebootReason {
+    /// It lost quorum and could not stop them within `quorum_loss_reboot` of cluster.conf.
+    QuorumLost,
+    /// A resource did not stop and has `self_fence`, or its service has `hardrecovery`.
+    StopFailed { resource: ResourceName },
+}
+
 /// Why the engine wants to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitReason {
     /// `LeaveRequested` has been carried out.
     Left,
+    /// `RestartRequested` has been carried out: a successor must be started, what runs here waits for it.
+    Restart,
     /// corosync is gone and everything here is stopped (or failed to stop: named).
     CorosyncLost { failed_to_stop: Vec<ServiceName> },
     /// The cluster.conf on disk cannot be used.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use shared::agents::mapping;
 use shared::conf::model::{Conf, Resource, Service};
 use shared::ids::{Epoch, NodeName, RequestId, ResourceName, ServiceName, Time};
 use shared::status::{Command, Failure, ResourceState, ResourceStatus};
@@ -25,9 +26,13 @@ const OUTPUT_KEPT_BYTES: usize = 2_000;
 
 /// What the state asks of this node for one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Duty {
+pub(crate) enum Duty {
     Start(Epoch),
     Run(Epoch),
+    /// Move it to another node.
+    MigrateTo(Epoch),
+    /// Take on what another node has moved here.
+    MigrateFrom(Epoch),
     Stop(Epoch),
     /// Held by this node but nothing may be done (failed).
     Leave,
@@ -39,7 +44,7 @@ enum Duty {
 
 /// Why a stop walk runs, which says what is reported at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum StopFor {
+pub(crate) enum StopFor {
     Duty(Epoch),
     /// Quorum was lost while the service had this epoch.
     Inquorate(Epoch),
@@ -47,7 +52,7 @@ enum StopFor {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Work {
+pub(crate) enum Work {
     Starting {
         epoch: Epoch,
         walk: Walk,
@@ -57,6 +62,11 @@ enum Work {
         walk: Walk,
     },
     Running(Running),
+    /// It migrates, away from here or to here. A walk that is done and reported waits for the state.
+    Moving {
+        epoch: Epoch,
+        walk: Walk,
+    },
     /// The stop ended; waits for the state to say so.
     Stopped {
         purpose: StopFor,
@@ -75,7 +85,7 @@ enum Work {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) service: Arc<Service>,
-    work: Work,
+    pub(crate) work: Work,
     pub(crate) resources: Vec<ResourceStatus>,
     pub(crate) parts: Parts,
     /// Under which epoch which parts were last reported as stopped.
@@ -89,13 +99,21 @@ pub(crate) struct Held {
 pub(crate) struct Ask<'a> {
     duty: Duty,
     pub(crate) record: Option<&'a Record>,
-    conf: Option<&'a Conf>,
-    quorum: QuorumHere,
+    pub(crate) conf: Option<&'a Conf>,
+    pub(crate) quorum: QuorumHere,
+    me: shared::ids::NodeId,
 }
 
 impl<'a> Ask<'a> {
     pub(crate) fn is_frozen(&self) -> bool {
         self.record.is_some_and(|record| record.frozen)
+    }
+
+    /// It is disabled although its stop here failed, and perhaps forgotten since.
+    fn is_given_up(&self) -> bool {
+        self.record.is_none_or(|record| {
+            record.state == ServiceState::Disabled && record.failure.is_some() && record.last_owner == Some(self.me)
+        })
     }
 
     /// The service as it is configured.
@@ -113,8 +131,21 @@ impl<'a> Ask<'a> {
 /// Something the holder has to tell the group.
 #[derive(Debug)]
 pub(crate) enum Said {
-    Report { service: ServiceName, epoch: Epoch, outcome: ReportOutcome },
-    Progress { service: ServiceName, epoch: Epoch, resources: Vec<ResourceStatus> },
+    Report {
+        service: ServiceName,
+        epoch: Epoch,
+        outcome: ReportOutcome,
+    },
+    Progress {
+        service: ServiceName,
+        epoch: Epoch,
+        resources: Vec<ResourceStatus>,
+    },
+    /// A resource with `self_fence` did not stop.
+    SelfFence {
+        service: ServiceName,
+        resource: ResourceName,
+    },
 }
 
 /// Whether starting is allowed, and whether everything must stop.
@@ -158,7 +189,7 @@ impl Holder {
             RunId(*next_run - 1)
         });
         for (id, service, resource) in questions {
-            actions.push(run_agent(id, &service, &resource, Operation::Monitor, 0));
+            actions.push(run_agent(id, &service, &resource, Operation::Monitor, 0, None));
         }
     }
 
@@ -203,6 +234,21 @@ impl Holder {
         self.held.values().all(|held| matches!(held.work, Work::Stopped { .. }))
     }
 
+    /// No agent starts, stops or changes anything here, and none is about to.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.held.values().all(|held| match &held.work {
+            Work::Starting { .. } | Work::Stopping { .. } | Work::Moving { .. } => false,
+            Work::Running(running) => running.change.is_none() && running.queue.is_empty(),
+            Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => true,
+        })
+    }
+
+    /// Services of which something runs here or may run.
+    pub(crate) fn not_stopped(&self) -> Vec<ServiceName> {
+        let running = self.held.iter().filter(|(_, held)| !matches!(held.work, Work::Stopped { .. }));
+        running.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Services whose stop failed.
     pub(crate) fn failed_to_stop(&self) -> Vec<ServiceName> {
         self.held
@@ -245,11 +291,13 @@ impl Holder {
         let names: Vec<ServiceName> = self.held.keys().cloned().collect();
         for name in names {
             let duty = match state {
+                // A daemon that has come back without quorum keeps the promise of the one before it (design §3.2).
+                None if quorum == QuorumHere::No => Duty::Foreign,
                 None => Duty::Wait,
                 Some((state, _)) => duty(state, &name, me),
             };
             let record = state.and_then(|(state, _)| state.services.get(&name));
-            let ask = Ask { duty, record, conf: state.map(|(_, conf)| conf), quorum };
+            let ask = Ask { duty, record, conf: state.map(|(_, conf)| conf), quorum, me };
             self.follow(now, &name, ask, actions, said);
         }
         self.held.retain(|name, held| {
@@ -312,15 +360,17 @@ impl Holder {
         epoch: Epoch,
         quorum: QuorumHere,
     ) {
-        let Some(service) = conf.service(name) else { return };
-        if state == ServiceState::Starting && quorum != QuorumHere::Yes {
+        if matches!(state, ServiceState::Starting | ServiceState::Migrating) && quorum != QuorumHere::Yes {
             return;
         }
-        let service = Arc::new(service.clone());
+        // Removed while it was failed, and an earlier daemon's: whatever of it ran would have been found. Its stop is still waited for.
+        let service = Arc::new(conf.service(name).cloned().unwrap_or_else(|| Service::empty(name.clone())));
         let mut held = Held::new(Arc::clone(&service));
         held.resources = statuses(&service, ResourceState::Stopped, now);
         held.work = match state {
             ServiceState::Starting => Work::Starting { epoch, walk: Walk::start(&service) },
+            // What came here is asked for before anything else.
+            ServiceState::Migrating => Work::Stopped { purpose: StopFor::Foreign },
             // Something the state believes to be here, but nobody knows here: its stop is run before anything else.
             ServiceState::Failed => Work::StopFailed { epoch, again: None },
             _ => Work::StartFailed { epoch: Epoch(u64::MAX) },
@@ -330,6 +380,7 @@ impl Holder {
 
     fn follow(&mut self, now: Time, name: &ServiceName, ask: Ask<'_>, actions: &mut Vec<Action>, said: &mut Vec<Said>) {
         let Some(held) = self.held.get_mut(name) else { return };
+        let was_stopping = matches!(held.work, Work::Stopping { .. });
         let Ask { duty, quorum, .. } = ask;
         let frozen = ask.is_frozen();
         let lost_quorum = quorum == QuorumHere::No;
@@ -342,7 +393,10 @@ impl Holder {
                 *again = now.plus_ms(FOREIGN_STOP_AGAIN_MS);
             }
             (Duty::Wait | Duty::Leave, _) => {}
-            (Duty::Start(epoch) | Duty::Run(epoch), Work::Starting { .. } | Work::Running(_)) if lost_quorum => {
+            (
+                Duty::Start(epoch) | Duty::Run(epoch) | Duty::MigrateTo(epoch) | Duty::MigrateFrom(epoch),
+                Work::Starting { .. } | Work::Running(_) | Work::Moving { .. },
+            ) if lost_quorum => {
                 self.begin_stop(name, StopFor::Inquorate(epoch), actions);
             }
             (Duty::Start(epoch), _) if startable => {
@@ -352,6 +406,12 @@ impl Holder {
             }
             (Duty::Run(epoch), Work::Starting { walk, .. }) if walk.is_done() => {
                 held.run(now, epoch);
+            }
+            (Duty::Run(epoch), Work::Moving { walk, .. }) if walk.is_done() => {
+                held.run(now, epoch);
+            }
+            (Duty::MigrateTo(epoch) | Duty::MigrateFrom(epoch), _) => {
+                self.follow_migration(now, name, duty, epoch, ask, actions, said);
             }
             (Duty::Run(epoch), Work::Running(_)) => self.follow_running(now, name, epoch, ask, actions, said),
             (Duty::Run(epoch), Work::Stopped { purpose }) if *purpose != StopFor::Inquorate(epoch) => {
@@ -364,7 +424,7 @@ impl Holder {
             (Duty::Run(_), Work::StartFailed { .. } | Work::StopFailed { .. }) if frozen => {}
             (Duty::Run(epoch), Work::StartFailed { .. }) => {
                 // Granted as running, but it is not whole here.
-                let failure = not_running(name, now);
+                let failure = not_whole(name, now);
                 said.push(Said::Report {
                     service: name.clone(),
                     epoch,
@@ -375,7 +435,7 @@ impl Holder {
             (Duty::Run(epoch), Work::StopFailed { epoch: failed, .. }) if *failed != epoch => {
                 // What was reported under the earlier epoch came too late; the state still believes that it runs.
                 *failed = epoch;
-                let outcome = ReportOutcome::CheckFailed { failure: not_running(name, now) };
+                let outcome = ReportOutcome::CheckFailed { failure: not_whole(name, now) };
                 said.push(Said::Report { service: name.clone(), epoch, outcome });
             }
             (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
@@ -388,12 +448,21 @@ impl Holder {
             (Duty::Stop(epoch), Work::StopFailed { epoch: failed, .. }) if *failed == epoch => {}
             (Duty::Stop(epoch), _) => self.begin_stop(name, StopFor::Duty(epoch), actions),
             (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. }) => {}
+            // An operator has disabled it although it did not stop, and was told so: nobody waits for it any more.
+            (Duty::Foreign, Work::StopFailed { again: None, .. }) if ask.is_given_up() => {
+                held.work = Work::Stopped { purpose: StopFor::Foreign };
+            }
             // Until it is stopped this node gets no services, so it is tried again and again.
-            (Duty::Foreign, Work::StopFailed { again, .. }) if again.is_none_or(|at| at > now) => {}
+            (Duty::Foreign, Work::StopFailed { again: Some(again), .. }) if *again > now => {}
             (Duty::Foreign, _) => self.begin_stop(name, StopFor::Foreign, actions),
             _ => {}
         }
         self.advance(now, name, quorum, actions, said);
+        let is_stopping = self.held.get(name).is_some_and(|held| matches!(held.work, Work::Stopping { .. }));
+        if was_stopping && !is_stopping {
+            // It was an older stop that has ended; what is wanted here now may begin, and no other event need come for it.
+            return self.follow(now, name, ask, actions, said);
+        }
         // Another part may have failed while the one before was mended.
         while let Duty::Run(epoch) = duty
             && !frozen
@@ -404,15 +473,19 @@ impl Holder {
         }
     }
 
-    /// Ends what runs on the tree (checks at once, a start after its current agent) and walks it down.
-    fn begin_stop(&mut self, name: &ServiceName, purpose: StopFor, actions: &mut Vec<Action>) {
+    /// Ends what runs on the tree (checks and a start at once, a change or a migration after its current agent) and walks it down.
+    pub(crate) fn begin_stop(&mut self, name: &ServiceName, purpose: StopFor, actions: &mut Vec<Action>) {
         let Some(held) = self.held.get_mut(name) else { return };
         match &mut held.work {
             Work::Stopping { purpose: known, .. } => *known = purpose,
             Work::Stopped { .. } => {}
-            Work::Starting { walk, .. } if walk.current.is_some() => {
+            Work::Starting { walk, .. } | Work::Moving { walk, .. } if walk.current.is_some() => {
                 walk.cancelled = true;
                 let current = walk.current.clone();
+                // What starts may hang until its timeout, and its stop undoes it either way. A guest on its way is not torn apart.
+                if let Some((id, _)) = current.as_ref().filter(|_| walk.operation == Operation::Start) {
+                    actions.push(Action::AbortRun { id: *id });
+                }
                 let mut stop = Walk::stop(&held.service);
                 stop.current = current;
                 stop.cancelled = true;
@@ -431,7 +504,7 @@ impl Holder {
                 walk.current = current;
                 held.work = Work::Stopping { purpose, walk };
             }
-            Work::Starting { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => {
+            Work::Starting { .. } | Work::Moving { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => {
                 held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
             }
         }
@@ -451,19 +524,23 @@ impl Holder {
             let Some(held) = self.held.get_mut(name) else { return };
             let Some(walk) = held.walk_mut() else { return };
             // While quorum is being counted a start goes no further.
-            let waits = walk.operation == Operation::Start && quorum != QuorumHere::Yes && !walk.todo.is_empty();
+            let waits = walk.operation != Operation::Stop && quorum != QuorumHere::Yes && !walk.todo.is_empty();
             if walk.current.is_some() || waits {
                 return;
             }
             if let Some(resource) = walk.todo.pop_front() {
                 let operation = walk.operation;
                 walk.current = Some((next_run, resource.clone()));
-                let state =
-                    if operation == Operation::Start { ResourceState::Starting } else { ResourceState::Stopping };
+                let peer = walk.peer.clone();
+                let state = match operation {
+                    Operation::Stop => ResourceState::Stopping,
+                    Operation::MigrateTo | Operation::Monitor => ResourceState::Started,
+                    Operation::Start | Operation::MigrateFrom => ResourceState::Starting,
+                };
                 held.mark(&resource.name, state, now);
                 self.next_run += 1;
                 self.runs.insert(next_run, name.clone());
-                actions.push(run_agent(next_run, name, &resource, operation, 0));
+                actions.push(run_agent(next_run, name, &resource, operation, 0, peer.as_ref()));
                 self.say_progress(name, said);
                 return;
             }
@@ -523,6 +600,24 @@ impl Holder {
                 false
             }
             Work::Running(_) => self.end_change_walk(now, name, said),
+            Work::Moving { epoch, walk } => {
+                if walk.cancelled {
+                    return false;
+                }
+                // Reported once, as at the end of a start.
+                walk.cancelled = true;
+                let (epoch, operation) = (*epoch, walk.operation);
+                let outcome = match walk.failure.take() {
+                    Some(failure) => ReportOutcome::MigrationFailed { failure },
+                    None if operation == Operation::MigrateTo => {
+                        held.work = Work::Stopped { purpose: StopFor::Duty(epoch) };
+                        ReportOutcome::Migrated
+                    }
+                    None => ReportOutcome::Started,
+                };
+                said.push(report(epoch, outcome));
+                false
+            }
             _ => false,
         }
     }
@@ -530,7 +625,7 @@ impl Holder {
     pub(crate) fn say_progress(&self, name: &ServiceName, said: &mut Vec<Said>) {
         let Some(held) = self.held.get(name) else { return };
         let epoch = match &held.work {
-            Work::Starting { epoch, .. } => *epoch,
+            Work::Starting { epoch, .. } | Work::Moving { epoch, .. } => *epoch,
             Work::Running(running) => running.epoch,
             Work::Stopping { purpose: StopFor::Duty(epoch) | StopFor::Inquorate(epoch), .. } => *epoch,
             _ => return,
@@ -574,11 +669,15 @@ impl Holder {
             }
             // A stop of what is not installed succeeds: nothing of it can run (rhcs.md §5.4).
             let succeeded = code == Some(0) || (operation == Operation::Stop && code == Some(5));
+            let reboots = mapping::self_fences(&resource) || held.service.hard_recovery;
+            if !succeeded && operation == Operation::Stop && reboots {
+                said.push(Said::SelfFence { service: name.clone(), resource: resource.name.clone() });
+            }
             if !succeeded {
                 held.note_walk_failure(&resource.name, failure(&resource, operation));
             }
             let state = match (succeeded, operation) {
-                (true, Operation::Stop) => ResourceState::Stopped,
+                (true, Operation::Stop | Operation::MigrateTo) => ResourceState::Stopped,
                 (true, _) => ResourceState::Started,
                 (false, _) => ResourceState::Failed,
             };
@@ -595,11 +694,24 @@ impl Holder {
         }
     }
 
-    /// The kernel says that something happened to a resource.
-    pub(crate) fn handle_noticed(&mut self, now: Time, service: &ServiceName, resource: &ResourceName) {
+    /// The kernel says that something happened to a resource; `failure`: that it has failed, beyond doubt.
+    pub(crate) fn handle_noticed(
+        &mut self,
+        now: Time,
+        service: &ServiceName,
+        resource: &ResourceName,
+        failure: Option<Failure>,
+        said: &mut Vec<Said>,
+    ) {
         let Some(Held { work: Work::Running(running), .. }) = self.held.get_mut(service) else { return };
+        let mut checked = false;
         for check in running.checks.iter_mut().filter(|check| check.resource.name == *resource) {
+            checked = true;
             check.soon(now);
+        }
+        // While a part is being changed it is we who take things away.
+        if let Some(failure) = failure.filter(|_| checked && running.change.is_none()) {
+            self.take_check_failure(now, service, failure, said);
         }
     }
 
@@ -609,16 +721,19 @@ impl Holder {
             let frozen = state.services.get(name).is_none_or(|record| record.frozen);
             let Work::Running(running) = &mut held.work else { continue };
             for check in &mut running.checks {
+                if !frozen {
+                    check.make_up(now);
+                }
                 let Some(depth) = check.due(now) else { continue };
                 if frozen {
-                    check.postpone(now);
+                    check.pass_over(now);
                     continue;
                 }
                 let id = RunId(self.next_run);
                 self.next_run += 1;
                 self.runs.insert(id, name.clone());
                 check.begin(id, depth);
-                actions.push(run_agent(id, name, &check.resource, Operation::Monitor, depth));
+                actions.push(run_agent(id, name, &check.resource, Operation::Monitor, depth, None));
             }
         }
     }
@@ -637,7 +752,7 @@ impl Holder {
 }
 
 impl Held {
-    fn new(service: Arc<Service>) -> Self {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
         Self {
             service,
             work: Work::Stopped { purpose: StopFor::Foreign },
@@ -669,7 +784,7 @@ impl Held {
 
     fn walk_mut(&mut self) -> Option<&mut Walk> {
         match &mut self.work {
-            Work::Starting { walk, .. } | Work::Stopping { walk, .. } => Some(walk),
+            Work::Starting { walk, .. } | Work::Stopping { walk, .. } | Work::Moving { walk, .. } => Some(walk),
             Work::Running(running) => running.change.as_mut().map(|change| change.walk_mut()),
             Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => None,
         }
@@ -702,7 +817,7 @@ impl Held {
         match &self.work {
             Work::Stopped { purpose } => *purpose != StopFor::Inquorate(epoch) && *purpose != StopFor::Duty(epoch),
             Work::StartFailed { epoch: failed } | Work::StopFailed { epoch: failed, .. } => *failed != epoch,
-            Work::Starting { .. } | Work::Stopping { .. } | Work::Running(_) => false,
+            Work::Starting { .. } | Work::Stopping { .. } | Work::Running(_) | Work::Moving { .. } => false,
         }
     }
 
@@ -740,7 +855,9 @@ fn duty(state: &Replicated, name: &ServiceName, me: shared::ids::NodeId) -> Duty
     };
     match record.state {
         ServiceState::Starting => Duty::Start(record.epoch),
-        ServiceState::Started | ServiceState::Migrating | ServiceState::Checking => Duty::Run(record.epoch),
+        ServiceState::Started | ServiceState::Checking => Duty::Run(record.epoch),
+        ServiceState::Migrating if record.arriving.is_some() => Duty::MigrateTo(record.epoch),
+        ServiceState::Migrating => Duty::MigrateFrom(record.epoch),
         ServiceState::Stopping | ServiceState::Recoverable => Duty::Stop(record.epoch),
         ServiceState::Failed => Duty::Leave,
         ServiceState::Stopped | ServiceState::Recovering | ServiceState::Disabled | ServiceState::Uninitialized => {
@@ -749,15 +866,15 @@ fn duty(state: &Replicated, name: &ServiceName, me: shared::ids::NodeId) -> Duty
     }
 }
 
-fn not_running(name: &ServiceName, at: Time) -> Failure {
-    Failure {
-        at,
-        node: NodeName::default(),
-        resource: ResourceName(name.0.clone()),
-        operation: Operation::Monitor.name().to_owned(),
-        code: Some(7),
-        output: "the service was expected to run here, but does not run whole".into(),
-    }
+pub(crate) fn not_whole(name: &ServiceName, at: Time) -> Failure {
+    let words = "the service was expected to run here, but does not run whole";
+    not_running(NodeName::default(), &ResourceName(name.0.clone()), at, words.to_owned())
+}
+
+/// What a check would have said that need not be run.
+pub(crate) fn not_running(node: NodeName, resource: &ResourceName, at: Time, output: String) -> Failure {
+    let (resource, operation) = (resource.clone(), Operation::Monitor.name().to_owned());
+    Failure { at, node, resource, operation, code: Some(7), output }
 }
 
 fn tail(output: &str) -> String {

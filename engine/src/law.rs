@@ -55,7 +55,8 @@ fn unlawful(rule: u8, why: impl Into<String>) -> Result<(), Unlawful> {
 }
 
 fn started<'a>(state: &'a Replicated, proposal: Proposal<'a>) -> Option<(&'a Record, NodeId, &'a str)> {
-    let Proposal::Decide(_, Decide { decision: Decision::Start { service, on, .. }, .. }) = proposal else {
+    let Proposal::Decide(_, Decide { decision, .. }) = proposal else { return None };
+    let (Decision::Start { service, on, .. } | Decision::Migrate { service, to: on, .. }) = decision else {
         return None;
     };
     state.services.get(service).map(|record| (record, *on, service.as_str()))
@@ -63,6 +64,10 @@ fn started<'a>(state: &'a Replicated, proposal: Proposal<'a>) -> Option<(&'a Rec
 
 /// Law 1: a service has at most one holder; it is started, or called stopped, only if it has none.
 fn one_holder(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawful> {
+    if let Proposal::Decide(_, Decide { decision: Decision::Migrate { service, .. }, .. }) = proposal {
+        let started = state.services.get(service).is_some_and(|record| record.state == ServiceState::Started);
+        return if started { Ok(()) } else { unlawful(1, "only what is started can migrate") };
+    }
     let held = match proposal {
         Proposal::Decide(_, Decide { decision: Decision::Settle { service, .. }, .. })
         | Proposal::Decide(_, Decide { decision: Decision::Start { service, .. }, .. }) => {
@@ -78,7 +83,10 @@ fn one_holder(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawful
 
 /// Law 2: nothing starts while the fate of a lost node is unknown; and only fencing a known lost node decides its fate.
 fn lost_members_first(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawful> {
-    if started(state, proposal).is_some()
+    // What migrates is held by a live member all the time.
+    let migrates = matches!(proposal, Proposal::Decide(_, Decide { decision: Decision::Migrate { .. }, .. }));
+    if !migrates
+        && started(state, proposal).is_some()
         && let Some(lost) = state.lost.keys().next()
     {
         return unlawful(2, format!("node id {lost} is lost and not accounted for"));
@@ -89,8 +97,8 @@ fn lost_members_first(state: &Replicated, proposal: Proposal<'_>) -> Result<(), 
 /// Law 3: a member that says goodbye holds nothing.
 fn goodbye_holds_nothing(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawful> {
     let Proposal::Goodbye(node) = proposal else { return Ok(()) };
-    if let Some(service) = state.held_by(node).next() {
-        return unlawful(3, format!("node id {node} still holds {service}"));
+    if let Some(service) = state.owes(node) {
+        return unlawful(3, format!("node id {node} still holds {service}, or is about to"));
     }
     match state.members.get(&node).and_then(|member| member.claims.keys().next()) {
         Some(service) => unlawful(3, format!("node id {node} still runs {service}")),

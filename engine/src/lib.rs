@@ -23,6 +23,7 @@ mod intents;
 mod isolation;
 pub mod law;
 mod message;
+mod migration;
 mod parts;
 pub mod placement;
 mod predict;
@@ -36,11 +37,14 @@ mod walk;
 pub mod why;
 
 pub use checks::CHECK_INTERVAL_MS;
-pub use coordinator::{GRACE_MS, HEAD_START_MS};
+pub use coordinator::{GRACE_MS, HEAD_START_MS, RESTART_GRACE_MS};
 pub use engine::{Engine, HELD_BACK_MS, HELLO_AGAIN_MS, SILENT_FOUNDER_MS};
-pub use event::{Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId, Operation, Run, RunId};
+pub use event::{
+    Action, Event, ExitReason, FenceId, GroupMember, LeftReason, OfferId, Operation, RebootReason, Run, RunId,
+};
 pub use message::{
     AfterStop, Branch, Claim, ConfText, Decide, Decision, DecodeError, FenceReport, Hello, Incarnation, Intent,
-    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, PartRemedy, Proof, Proofs, Report, ReportOutcome, StateTag, ViewTag,
+    Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, PartRemedy, Proof, Proofs, Report, ReportOutcome,
+    SNAPSHOT_PIECE_BYTES, StateTag, ViewTag, WIRE,
 };
 pub use replicated::{Fenced, Lost, Member, Offer, Order, Record, Replicated, RequestRecord};

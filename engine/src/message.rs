@@ -14,8 +14,18 @@ use shared::text::ServiceState;
 
 use crate::replicated::Replicated;
 
-/// The protocol this release speaks.
-pub const PROTOCOL: u8 = 1;
+/// The protocol this release speaks: what members may say to each other and what the shared state means. Members of different
+/// releases use the lowest that is present (`Replicated::protocol`).
+///
+/// 1: the first. 2: a restart is announced, a large state travels in pieces, virtual machines migrate.
+pub const PROTOCOL: u8 = 2;
+
+/// The wire form, which is older than any change of the protocol: JSON behind this byte. Kinds of messages that a member does not
+/// know cannot be read by it and are dropped; fields that it does not know are ignored.
+pub const WIRE: u8 = 1;
+
+/// A state that is longer than this travels in pieces. Far enough below `MESSAGE_MAX_BYTES`: quoting makes a piece longer.
+pub const SNAPSHOT_PIECE_BYTES: usize = 400_000;
 
 /// Larger payloads are refused at decode: corosync delivers at most 1 MiB in one piece.
 pub const MESSAGE_MAX_BYTES: usize = 1_000_000;
@@ -94,6 +104,8 @@ pub enum Message {
     Found { at: Time, view: ViewTag, members: BTreeMap<NodeId, u64> },
     /// The state as of the delivery of the hello it answers, for one joiner.
     Snapshot { to: NodeId, nonce: u64, view: ViewTag, state: Box<Replicated> },
+    /// A part of a snapshot that is too long for one message: the JSON of the state, cut. Protocol 2.
+    SnapshotPiece { to: NodeId, nonce: u64, number: u32, count: u32, text: String },
     /// The sender holds the state; with `clean`, it runs nothing that the state does not grant it.
     Ready { at: Time, incarnation: Incarnation, clean: bool },
     /// The coordinator's decision. Checked against the law by everyone at delivery.
@@ -112,6 +124,8 @@ pub enum Message {
     ConfStored { version: ConfVersion, digest: ConfDigest, failed: Option<String> },
     /// The sender wants to leave: give its services away.
     Leaving { incarnation: Incarnation },
+    /// The sender ends so that its successor, perhaps of a newer release, takes over what it runs. Protocol 2.
+    Restarting { at: Time, incarnation: Incarnation },
     /// The sender runs nothing and leaves. Lawful only if the state agrees.
     Goodbye { incarnation: Incarnation },
 }
@@ -152,7 +166,7 @@ pub struct StateTag {
     pub history: u64,
     /// The sender was quorate before this membership.
     pub was_quorate: bool,
-    /// The ring in which it was; 0 if it was not.
+    /// The last ring in which it was quorate with this state; 0 if it never was.
     pub quorate_ring: u64,
     /// Lawful decisions applied so far.
     pub decided: u64,
@@ -181,6 +195,10 @@ pub enum Decision {
     Start { service: ServiceName, epoch: Epoch, on: NodeId },
     /// The holder stops it; afterwards it is as `after` says.
     Stop { service: ServiceName, epoch: Epoch, after: AfterStop },
+    /// The holder moves the running service to `to`. Protocol 2.
+    Migrate { service: ServiceName, epoch: Epoch, to: NodeId },
+    /// What an operator asked of the service cannot be done any more. Protocol 2.
+    Decline { service: ServiceName, epoch: Epoch },
     /// Nobody holds it and nobody shall: its state becomes `stopped` or `disabled`.
     Settle { service: ServiceName, epoch: Epoch, state: ServiceState },
     /// `by` fences `victim` with the method of this index. Makes the node a victim if it was not yet.
@@ -243,6 +261,12 @@ pub enum ReportOutcome {
     },
     /// Stopped because quorum was lost.
     StoppedInquorate,
+    /// It has left this node for the other one of its migration. Protocol 2.
+    Migrated,
+    /// The migration did not work, on the node that was to give or on the one that was to get. Protocol 2.
+    MigrationFailed {
+        failure: Failure,
+    },
     /// A check failed, which `__max_failures` tolerates.
     Tolerated {
         failure: Failure,
@@ -301,7 +325,7 @@ pub enum DecodeError {
     TooLarge(usize),
     #[error("message is empty")]
     Empty,
-    #[error("message speaks protocol {0}, this release speaks {PROTOCOL}")]
+    #[error("message has wire form {0}, this release reads {WIRE}")]
     Protocol(u8),
     #[error("message cannot be read")]
     Unreadable(#[source] serde_json::Error),
@@ -310,12 +334,28 @@ pub enum DecodeError {
 impl Message {
     /// The bytes that travel.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![PROTOCOL];
+        let mut bytes = vec![WIRE];
         // Every field is a plain value with string keys, which serde_json can always write into memory.
         if let Err(error) = serde_json::to_writer(&mut bytes, self) {
             unreachable!("a message is always serialisable: {error}");
         }
         bytes
+    }
+
+    /// The lowest protocol that knows this kind of message.
+    pub fn protocol(&self) -> u8 {
+        match self {
+            Self::SnapshotPiece { .. } | Self::Restarting { .. } => 2,
+            Self::Decide(decide) => match decide.decision {
+                Decision::Migrate { .. } | Decision::Decline { .. } => 2,
+                _ => 1,
+            },
+            Self::Report(report) => match report.outcome {
+                ReportOutcome::Migrated | ReportOutcome::MigrationFailed { .. } => 2,
+                _ => 1,
+            },
+            _ => 1,
+        }
     }
 
     /// Reads what came over the wire.
@@ -325,7 +365,7 @@ impl Message {
         }
         match bytes.split_first() {
             None => Err(DecodeError::Empty),
-            Some((&PROTOCOL, body)) => serde_json::from_slice(body).map_err(DecodeError::Unreadable),
+            Some((&WIRE, body)) => serde_json::from_slice(body).map_err(DecodeError::Unreadable),
             Some((&other, _)) => Err(DecodeError::Protocol(other)),
         }
     }

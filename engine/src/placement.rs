@@ -20,8 +20,9 @@ impl Load {
     pub(crate) fn of(state: &Replicated, conf: &Conf) -> Self {
         let mut load = Self { per_node: BTreeMap::new() };
         for (name, record) in &state.services {
-            if let Some(holder) = record.holder {
-                load.add(conf, holder, name);
+            // What migrates has a place on both nodes until it has arrived.
+            for node in record.holder.into_iter().chain(record.arriving) {
+                load.add(conf, node, name);
             }
         }
         load
@@ -71,16 +72,19 @@ pub(crate) fn takers(state: &Replicated) -> Vec<NodeId> {
     state
         .members
         .iter()
-        .filter(|(_, member)| member.clean && !member.leaving && !member.goodbye)
+        .filter(|(_, member)| member.clean && !member.leaving && !member.restarting && !member.goodbye)
         .map(|(&id, _)| id)
         .filter(|id| !state.standby.contains(id))
         .collect()
 }
 
-/// Whether a domain would allow some node, but exclusive services are in the way on all of these.
+/// Whether a domain would allow some node that has not failed to start it, but exclusive services are in the way on all of these.
 pub(crate) fn is_crowded_out(conf: &Conf, service: &Service, record: &Record, online: &[NodeId], load: &Load) -> bool {
     let situation = situation(record, online);
-    let mut legal = online.iter().filter(|node| level(conf, service, **node, situation) > Level::Illegal).peekable();
+    let mut legal = online
+        .iter()
+        .filter(|node| level(conf, service, **node, situation) > Level::Illegal && !record.tried.contains(*node))
+        .peekable();
     legal.peek().is_some() && legal.all(|node| !load.admits(*node, service))
 }
 

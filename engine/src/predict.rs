@@ -4,7 +4,9 @@
 //! The same functions that decide in earnest; nothing leaves this room but the prediction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use shared::conf::finding::Severity;
 use shared::conf::model::Conf;
 use shared::ids::{NodeId, NodeName, RequestId, ServiceName, Time};
 use shared::status::{Answer, Fact, FactKind, FactSeverity, Reason, Refusal, Request, Subject};
@@ -15,7 +17,7 @@ use crate::coordinator::{self, Local, LossSeen};
 use crate::engine::{Engine, Joined};
 use crate::event::LeftReason;
 use crate::law::Proposal;
-use crate::message::{Decide, FenceReport, Report, ReportOutcome, ViewTag};
+use crate::message::{ConfText, Decide, FenceReport, Report, ReportOutcome, ViewTag};
 use crate::replicated::{Folded, Record, Replicated, node_name};
 
 /// After so many rounds the policy is going in circles, which is worth seeing, but not for ever.
@@ -39,6 +41,7 @@ impl Engine {
         let refusal = match assumption {
             Assumption::Request { command } => imagined.request(self.me, command.clone()),
             Assumption::NodeLost { node } => imagined.lose(node),
+            Assumption::Conf { text } => imagined.switch(text),
         };
         match refusal {
             Some(refusal) => refused(refusal),
@@ -53,11 +56,12 @@ fn refused(refusal: Refusal) -> Prediction {
 
 struct Imagined<'a> {
     state: Replicated,
-    conf: &'a Conf,
+    conf: Arc<Conf>,
     engine: &'a Engine,
     now: Time,
     until: Time,
     losses: BTreeMap<NodeId, LossSeen>,
+    quorum_regained: Option<Time>,
     ring: Vec<NodeId>,
     steps: Vec<Fact>,
 }
@@ -69,11 +73,12 @@ impl<'a> Imagined<'a> {
         state.offer = None;
         Self {
             state,
-            conf: &joined.conf,
+            conf: Arc::clone(&joined.conf),
             engine,
             now,
             until: now.plus_ms(HORIZON_MS),
             losses: engine.losses.clone(),
+            quorum_regained: engine.quorum_regained,
             ring: engine.ring.members.clone(),
             steps: Vec::new(),
         }
@@ -81,7 +86,7 @@ impl<'a> Imagined<'a> {
 
     fn change(&mut self, change: impl FnOnce(&mut Replicated, &Conf, &mut Folded)) -> Folded {
         let mut folded = Folded::default();
-        change(&mut self.state, self.conf, &mut folded);
+        change(&mut self.state, &self.conf, &mut folded);
         self.steps.append(&mut folded.facts);
         folded
     }
@@ -109,15 +114,52 @@ impl<'a> Imagined<'a> {
         None
     }
 
+    /// A configuration comes into force on all members. What would refuse it when it is offered refuses it here.
+    fn switch(&mut self, text: &str) -> Option<Refusal> {
+        let refuse = |text: String| Some(Refusal { code: ResultCode::Failure, text });
+        // As the members judge what is offered: what was wrong before refuses nothing.
+        let conf = match shared::conf::load(text).accept_after(&self.state.conf.text) {
+            Ok((conf, _)) => conf,
+            Err(findings) => {
+                let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+                let errors: Vec<String> = errors.map(|finding| finding.text).collect();
+                return refuse(format!("the configuration has errors: {}", errors.join("; ")));
+            }
+        };
+        let in_force = self.state.conf.version;
+        if conf.version <= in_force {
+            return refuse(format!("version {} is not newer than version {in_force}, which is in force", conf.version));
+        }
+        self.steps.push(Fact {
+            at: self.now,
+            subject: Subject::Cluster,
+            severity: FactSeverity::Info,
+            kind: FactKind::ConfInForce,
+            text: format!("Configuration {} is in force", conf.version),
+            reason: None,
+        });
+        let digest = shared::conf::digest(text);
+        self.state.conf = ConfText { version: conf.version, digest, text: text.to_owned() };
+        self.conf = Arc::new(conf);
+        self.change(|state, conf, folded| state.fold_conf_in_force(conf, folded));
+        None
+    }
+
     fn go_on(mut self, before: &Joined) -> Prediction {
-        if !has_quorum(self.conf, &self.state) {
+        if !self.has_quorum() {
             return self.stop_everything(before);
         }
         for _ in 0..ROUNDS_MAX {
             let plan = coordinator::plan(
                 &self.state,
-                self.conf,
-                &Local { now: self.now, losses: &self.losses, flights: &BTreeSet::new(), ring: &self.ring },
+                &self.conf,
+                &Local {
+                    now: self.now,
+                    losses: &self.losses,
+                    flights: &BTreeSet::new(),
+                    ring: &self.ring,
+                    quorum_regained: self.quorum_regained,
+                },
             );
             let decided = plan.decisions.into_iter().filter(|(decision, reason)| self.decide(decision, reason)).count();
             let reported = self.report();
@@ -127,8 +169,26 @@ impl<'a> Imagined<'a> {
                 None => break,
             }
         }
-        let changes = changes(before, &self.state);
+        let changes = changes(before, &self.state, &self.conf);
         Prediction { refused: None, steps: self.steps, changes }
+    }
+
+    /// Whether those who are left would be quorate, as votequorum counts (rhcs.md §6.2): by the expected votes that corosync goes by
+    /// now, which an operator may have changed and nodes that left may have lowered, unless the configuration is what changes. The
+    /// quorum device is taken to vote for them, as agents are taken to succeed.
+    fn has_quorum(&self) -> bool {
+        let conf = &self.conf;
+        let same_conf = self.engine.replicated().is_some_and(|state| state.conf.version == self.state.conf.version);
+        let said = self.engine.quorum.and_then(|said| said.votes_expected).filter(|_| same_conf);
+        let expected = said.or(conf.cman.votes_expected).unwrap_or_else(|| conf.votes());
+        let present = conf.nodes.iter().filter(|node| self.state.members.contains_key(&node.id));
+        let nodes: u32 = present.map(|node| node.votes).sum();
+        let device = conf.qdevice.as_ref().map_or(0, |device| device.votes_of(conf.nodes.len()));
+        if conf.cman.two_node && conf.qdevice.is_none() {
+            nodes > 0
+        } else {
+            nodes > 0 && nodes + device > expected / 2
+        }
     }
 
     fn decide(&mut self, decision: &crate::message::Decision, reason: &Reason) -> bool {
@@ -155,7 +215,9 @@ impl<'a> Imagined<'a> {
             .state
             .services
             .iter()
-            .filter_map(|(name, record)| Some((name.clone(), record.holder?, outcome(record.state)?)))
+            .filter_map(|(name, record)| {
+                Some((name.clone(), record.holder?, outcome(record.state, record.arriving.is_some())?))
+            })
             .collect();
         let fences: Vec<(NodeId, NodeId, u32)> = self
             .state
@@ -204,32 +266,36 @@ impl<'a> Imagined<'a> {
     }
 }
 
-fn outcome(state: ServiceState) -> Option<ReportOutcome> {
+fn outcome(state: ServiceState, leaves: bool) -> Option<ReportOutcome> {
     match state {
         ServiceState::Starting => Some(ReportOutcome::Started),
+        ServiceState::Migrating if !leaves => Some(ReportOutcome::Started),
+        ServiceState::Migrating => Some(ReportOutcome::Migrated),
         ServiceState::Stopping | ServiceState::Recoverable => Some(ReportOutcome::Stopped),
         _ => None,
     }
 }
 
-fn changes(before: &Joined, after: &Replicated) -> Vec<PredictedChange> {
-    let now = before.state.services.iter().map(|(name, record)| (name, shown(&before.conf, record)));
-    now.filter_map(|(name, from)| {
-        let record = after.services.get(name)?;
-        let to = shown(&before.conf, record);
-        (from != to).then(|| PredictedChange { service: name.clone(), from, to, reason: record.reason.clone() })
-    })
-    .collect()
+fn changes(before: &Joined, after: &Replicated, conf: &Conf) -> Vec<PredictedChange> {
+    let old = &before.state.services;
+    let known = old.iter().filter_map(|(name, record)| {
+        let from = shown(&before.conf, record);
+        let change = |to, reason| PredictedChange { service: name.clone(), from: from.clone(), to, reason };
+        match after.services.get(name) {
+            Some(record) => {
+                let to = shown(conf, record);
+                (from != to).then(|| change(to, record.reason.clone()))
+            }
+            None => Some(change((ServiceState::Uninitialized, None), Reason::Removed)),
+        }
+    });
+    let added = after.services.iter().filter(|(name, _)| !old.contains_key(*name)).map(|(name, record)| {
+        let from = (ServiceState::Uninitialized, None);
+        PredictedChange { service: name.clone(), from, to: shown(conf, record), reason: record.reason.clone() }
+    });
+    known.chain(added).collect()
 }
 
 fn shown(conf: &Conf, record: &Record) -> (ServiceState, Option<NodeName>) {
     (record.state, record.holder.map(|holder| node_name(conf, holder)))
-}
-
-/// Whether those who are left would be quorate, as votequorum counts (rhcs.md §6.2).
-fn has_quorum(conf: &Conf, state: &Replicated) -> bool {
-    let all: u32 = conf.nodes.iter().map(|node| node.votes).sum();
-    let expected = conf.cman.votes_expected.unwrap_or(all);
-    let here: u32 = conf.nodes.iter().filter(|node| state.members.contains_key(&node.id)).map(|node| node.votes).sum();
-    if conf.cman.two_node { here > 0 } else { here > expected / 2 }
 }

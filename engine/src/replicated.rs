@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use shared::conf::model::Conf;
+use shared::conf::model::{Conf, Recovery, Service};
 use shared::ids::{BootId, ConfVersion, Epoch, NodeId, NodeName, RequestId, ResourceName, ServiceName, Time};
 use shared::status::{
     Answer, Command, Fact, FactKind, FactSeverity, Failure, FenceAttempt, FenceOutcome, FencedHow, Outcome, Reason,
@@ -19,7 +19,10 @@ use crate::message::{
     AfterStop, Branch, Claim, ConfText, Decide, Decision, FenceReport, Hello, Incarnation, Intent, Intents, Proofs,
     Report, ReportOutcome, ViewTag,
 };
+use crate::migration::can_migrate;
+use crate::placement::{level, situation, takers};
 use crate::proof::tell_unwitnessed;
+use crate::why::restarts_used;
 
 /// How many ended requests are remembered, so that a retry with the same id is answered and not repeated.
 const REQUESTS_REMEMBERED: usize = 256;
@@ -67,6 +70,9 @@ pub struct Member {
     /// It runs nothing that it was not granted; only then may it be given services.
     pub clean: bool,
     pub leaving: bool,
+    /// Its daemon is about to be replaced and leaves what it runs to its successor.
+    #[serde(default)]
+    pub restarting: bool,
     /// It has said goodbye lawfully: when it goes, it is not lost.
     pub goodbye: bool,
     /// What it runs without being granted it.
@@ -85,6 +91,9 @@ pub struct Lost {
     pub victim: bool,
     /// Absent at the founding.
     pub startup: bool,
+    /// It said that its daemon is replaced: its successor gets more time.
+    #[serde(default)]
+    pub restarting: bool,
     pub since: Option<Time>,
     /// Attempts so far.
     pub attempt: u32,
@@ -128,12 +137,21 @@ pub struct Record {
     pub after: AfterStop,
     /// It was `failed` when the current stop was decided.
     pub was_failed: bool,
+    /// One of the two nodes that this stop concerns could not stop it.
+    #[serde(default)]
+    pub unstopped: bool,
     pub reason: Reason,
     pub failure: Option<Failure>,
     /// The failure that `recovering` recovers from was found by a check (not by a start).
     pub check_failed: bool,
     /// Nodes on which this round of starting failed.
     pub tried: BTreeSet<NodeId>,
+    /// It migrates to this node, or the migration ended in nobody knows what: it may run there as well as on its holder.
+    #[serde(default)]
+    pub arriving: Option<NodeId>,
+    /// Its agent could not move it while it ran; until it is started anew it is not tried again unasked.
+    #[serde(default)]
+    pub immobile: bool,
     /// Start here first.
     pub prefer: Option<NodeId>,
     /// Start here only if nowhere else.
@@ -144,7 +162,8 @@ pub struct Record {
     pub parked: bool,
     /// An operator enabled it by hand.
     pub enabled_by_hand: bool,
-    pub joins_seen: u64,
+    /// Members that were a better place when they joined, as its failover domain has it, than where it runs.
+    pub newcomers: BTreeSet<NodeId>,
     pub order: Option<Order>,
     pub resources: Vec<ResourceStatus>,
 }
@@ -210,8 +229,9 @@ impl Folded {
     }
 }
 
-impl Record {
-    fn new() -> Self {
+impl Default for Record {
+    /// A service that has just come into the configuration: nobody has started it.
+    fn default() -> Self {
         Self {
             state: ServiceState::Stopped,
             holder: None,
@@ -224,31 +244,43 @@ impl Record {
             last_transition: None,
             after: AfterStop::Stopped,
             was_failed: false,
+            unstopped: false,
             reason: Reason::New,
             failure: None,
             check_failed: false,
             tried: BTreeSet::new(),
+            arriving: None,
+            immobile: false,
             prefer: None,
             avoid: None,
             home: None,
             parked: false,
             enabled_by_hand: false,
-            joins_seen: 0,
+            newcomers: BTreeSet::new(),
             order: None,
             resources: Vec::new(),
         }
     }
+}
 
+impl Record {
     /// The one place where a service changes its state.
-    fn enter(&mut self, state: ServiceState, at: Time, reason: Reason) {
+    pub(crate) fn enter(&mut self, state: ServiceState, at: Time, reason: Reason) {
         self.state = state;
         self.reason = reason;
         self.last_transition = Some(at);
         self.epoch = Epoch(self.epoch.0 + 1);
     }
 
-    fn release(&mut self) {
+    /// Why a stop that has come to its end was not the whole of it; `None`: everything stopped. Told once.
+    pub(crate) fn take_unstopped(&mut self) -> Option<String> {
+        std::mem::take(&mut self.unstopped).then(|| self.failure.as_ref().map(Failure::text)).flatten()
+    }
+
+    pub(crate) fn release(&mut self) {
         self.last_owner = self.holder.take().or(self.last_owner);
+        self.arriving = None;
+        self.immobile = false;
         self.resources.clear();
         self.stopped_parts.clear();
     }
@@ -329,9 +361,7 @@ impl Replicated {
 
     fn first_record(intents: &Intents, name: &ServiceName) -> Record {
         let intent = intents.services.get(name).copied().unwrap_or_default();
-        let mut record = Record::new();
-        record.frozen = intent.frozen;
-        record.enabled_by_hand = intent.enabled;
+        let mut record = Record { frozen: intent.frozen, enabled_by_hand: intent.enabled, ..Record::default() };
         if intent.disabled {
             record.state = ServiceState::Disabled;
             record.reason = Reason::KeptDisabled;
@@ -385,7 +415,14 @@ impl Replicated {
                 folded.fact(at, Subject::Node(name), FactSeverity::Info, FactKind::NodeLeft, text, None);
             } else {
                 // The time of the loss differs between members, so it stays out of the shared state.
-                self.lost.insert(id, Lost::new(Some(member.boot), false, None, self.conf.version));
+                let mut lost = Lost::new(Some(member.boot), false, None, self.conf.version);
+                lost.restarting = member.restarting;
+                self.lost.insert(id, lost);
+                if member.restarting {
+                    let text = format!("rgmanager of {name} is replaced; what runs there goes on");
+                    folded.fact(at, Subject::Node(name), FactSeverity::Info, FactKind::NodeLeft, text, None);
+                    continue;
+                }
                 let text = format!("{name} was lost without a goodbye; its services wait until it is known to be down");
                 folded.fact(at, Subject::Node(name), FactSeverity::Error, FactKind::NodeLost, text, None);
             }
@@ -404,6 +441,23 @@ impl Replicated {
     pub(crate) fn unpark(&mut self) {
         for record in self.services.values_mut() {
             record.parked = false;
+            if record.state == ServiceState::Stopped {
+                // Whoever failed to start it is asked again.
+                record.tried.clear();
+            }
+        }
+    }
+
+    /// A node takes services from now on: whose failover domain likes it better than where the service runs may move there.
+    /// Judged now and not later: that a third node leaves is no reason to move (rhcs.md §4.3).
+    pub(crate) fn note_newcomer(&mut self, conf: &Conf, node: NodeId) {
+        let takers = takers(self);
+        for (name, record) in &mut self.services {
+            let Some((service, holder)) = conf.service(name).zip(record.holder) else { continue };
+            let situation = situation(record, &takers);
+            if holder != node && level(conf, service, node, situation) > level(conf, service, holder, situation) {
+                record.newcomers.insert(node);
+            }
         }
     }
 
@@ -417,6 +471,11 @@ impl Replicated {
         folded: &mut Folded,
     ) -> bool {
         if conf.node_by_id(from).is_none() {
+            return false;
+        }
+        // A member of an older release could not follow how a migration under way ends. It asks again soon.
+        let migrates = |record: &Record| record.arriving.is_some() || record.state == ServiceState::Migrating;
+        if hello.protocol < 2 && self.services.values().any(migrates) {
             return false;
         }
         if let Some(lost) = self.lost.get(&from) {
@@ -459,10 +518,27 @@ impl Replicated {
         let held: Vec<ServiceName> = self.held_by(node).cloned().collect();
         for service in held {
             let Some(record) = self.services.get_mut(&service) else { continue };
+            if record.state == ServiceState::Failed {
+                // Law 4: that the daemon began anew has stopped nothing.
+                continue;
+            }
+            if record.state == ServiceState::Migrating && record.arriving.is_some() {
+                self.fold_migration_unknown(at, conf, &service, folded);
+                continue;
+            }
+            let at_work =
+                matches!(record.state, ServiceState::Migrating | ServiceState::Stopping | ServiceState::Recoverable);
+            if at_work && !hello.claims.contains_key(&service) && conf.service(&service).is_some_and(can_migrate) {
+                // It may have come after the daemon there had looked for the last time: it looks, or stops it, under a new epoch.
+                let (state, reason) = (record.state, record.reason.clone());
+                record.enter(state, at, reason);
+                continue;
+            }
             let runs_whole = hello.claims.get(&service) == Some(&Claim::Full);
-            let may_run = matches!(record.state, ServiceState::Started | ServiceState::Starting);
+            let may_run =
+                matches!(record.state, ServiceState::Started | ServiceState::Starting | ServiceState::Migrating);
             if runs_whole && may_run {
-                let was_starting = record.state == ServiceState::Starting;
+                let was_starting = record.state != ServiceState::Started;
                 take_over(record, node, at, conf);
                 if was_starting {
                     // The daemon died after its agents were through and before it could report.
@@ -487,6 +563,32 @@ impl Replicated {
         };
         folded.fact(at, Subject::Node(name.clone()), severity, FactKind::NodeForgiven, text, None);
         self.finish_fence_requests(&name, folded);
+    }
+
+    /// The lowest protocol that a member speaks: what goes beyond it is not said and has no effect, for that member could not follow.
+    pub fn protocol(&self) -> u8 {
+        self.members.values().map(|member| member.protocol).min().unwrap_or(1)
+    }
+
+    /// A member's daemon is about to be replaced.
+    pub(crate) fn fold_restarting(
+        &mut self,
+        at: Time,
+        conf: &Conf,
+        from: NodeId,
+        incarnation: Incarnation,
+        folded: &mut Folded,
+    ) {
+        if self.protocol() < 2 {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&from).filter(|member| member.incarnation == incarnation) else {
+            return;
+        };
+        member.restarting = true;
+        let name = node_name(conf, from);
+        let text = format!("rgmanager of {name} is about to be replaced");
+        folded.fact(at, Subject::Node(name), FactSeverity::Info, FactKind::NodeLeft, text, None);
     }
 
     /// The services a node holds.
@@ -518,6 +620,7 @@ impl Replicated {
         member.joined = joins;
         self.joins = joins;
         self.unpark();
+        self.note_newcomer(conf, from);
         let name = node_name(conf, from);
         let text = format!("{name} joined the cluster");
         folded.fact(at, Subject::Node(name), FactSeverity::Info, FactKind::NodeJoined, text, None);
@@ -533,6 +636,8 @@ impl Replicated {
                 self.fold_start(at, conf, service, *on, decide.joins, reason, folded)
             }
             Decision::Stop { service, after, .. } => self.fold_stop(at, conf, service, *after, reason, folded),
+            Decision::Migrate { service, to, .. } => self.fold_migrate(at, conf, service, *to, reason, folded),
+            Decision::Decline { service, .. } => self.fold_decline(conf, service, folded),
             Decision::Settle { service, state, .. } => self.fold_settle(at, service, *state, reason, folded),
             Decision::Fence { victim, by, method, attempt } => {
                 self.fold_fence(at, conf, *victim, *by, *method, *attempt, reason, folded);
@@ -569,7 +674,7 @@ impl Replicated {
     /// Brings the services in line with a configuration that has just come into force.
     pub(crate) fn fold_conf_in_force(&mut self, conf: &Conf, folded: &mut Folded) {
         for service in &conf.services {
-            self.services.entry(service.name.clone()).or_insert_with(Record::new);
+            self.services.entry(service.name.clone()).or_default();
         }
         let removed: Vec<ServiceName> =
             self.services.keys().filter(|name| conf.service(name).is_none()).cloned().collect();
@@ -603,6 +708,11 @@ impl Replicated {
         if record.check_failed && record.last_owner == Some(on) {
             record.restart_times.push(at);
         } else if record.check_failed {
+            if let Some(configured) = conf.service(service).filter(|configured| has_exceeded(configured, record, at)) {
+                let text = format!("Restart threshold for {} exceeded; attempting to relocate", configured.name);
+                let subject = Subject::Service(service.clone());
+                folded.fact(at, subject, FactSeverity::Warning, FactKind::ServiceRecovering, text, None);
+            }
             record.restart_times.clear();
             // Its policy moves it away: if no other node starts it, it is stopped, not brought back (rhcs.md §3.4).
             record.tried.extend(record.last_owner);
@@ -613,10 +723,18 @@ impl Replicated {
         }
         record.holder = Some(on);
         record.home = record.home.filter(|home| *home != on);
-        record.joins_seen = joins;
         record.resources.clear();
         record.stopped_parts.clear();
         record.enter(ServiceState::Starting, at, reason.clone());
+        // Who joined while the decision was on its way was not considered.
+        let unseen: Vec<NodeId> =
+            self.members.iter().filter(|(_, member)| member.joined > joins).map(|(&id, _)| id).collect();
+        if let Some(record) = self.services.get_mut(service) {
+            record.newcomers.clear();
+        }
+        for node in unseen {
+            self.note_newcomer(conf, node);
+        }
         let text = format!("Starting service {service} on {}", node_name(conf, on));
         folded.fact(
             at,
@@ -646,6 +764,7 @@ impl Replicated {
         }
         record.after = after;
         record.was_failed = record.state == ServiceState::Failed;
+        record.unstopped = false;
         if let Some(order) = &mut record.order {
             order.begun = true;
         }
@@ -678,7 +797,9 @@ impl Replicated {
         let dependency_missing = matches!(reason, Reason::DependencyMissing { .. });
         let crowded_out = reason == Reason::ExclusiveConflict;
         record.parked = !dependency_missing && !crowded_out;
-        record.tried.clear();
+        if !crowded_out {
+            record.tried.clear();
+        }
         record.check_failed = false;
         record.prefer = None;
         record.avoid = None;
@@ -692,6 +813,11 @@ impl Replicated {
         let kind = if disabled { FactKind::ServiceDisabled } else { FactKind::ServiceStopped };
         let severity = if failed { FactSeverity::Error } else { FactSeverity::Info };
         let text = format!("Service {service} is {}: {}", state.name(), reason.text());
+        if let Reason::RestartsUsedUp { .. } = &reason {
+            let text = format!("Restart threshold for {service} exceeded; disabling");
+            let subject = Subject::Service(service.clone());
+            folded.fact(at, subject, FactSeverity::Warning, FactKind::ServiceRecovering, text, None);
+        }
         folded.fact(at, Subject::Service(service.clone()), severity, kind, text, Some(reason));
         let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
         let code = match (wanted_down, dependency_missing, crowded_out) {
@@ -788,21 +914,45 @@ impl Replicated {
         };
         folded.fact(at, Subject::Node(name.clone()), FactSeverity::Info, FactKind::Fenced, text, None);
         let witnessed_reboot = (how == FencedHow::Rebooted).then_some(true);
+        let reason = match &how {
+            FencedHow::Agent { .. } => Reason::OwnerFenced { node: name.clone() },
+            other => Reason::OwnerDown { node: name.clone(), how: other.clone() },
+        };
         self.last_fenced.insert(node, Fenced { at, how, boot: lost.boot, witnessed_gone, witnessed_reboot });
         let held: Vec<ServiceName> = self.held_by(node).cloned().collect();
         for service in held {
-            self.release_lost(at, conf, &service, Reason::OwnerFenced { node: name.clone() }, folded);
+            self.release_lost(at, conf, &service, reason.clone(), folded);
         }
         self.finish_fence_requests(&name, folded);
     }
 
     /// The holder of a service is gone for good. Only the frozen flag survives (rhcs.md §3.1).
     fn release_lost(&mut self, at: Time, conf: &Conf, service: &ServiceName, reason: Reason, folded: &mut Folded) {
+        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
         let Some(record) = self.services.get_mut(service) else { return };
-        let next = match (record.state, record.after) {
+        let (state, after) = (record.state, record.after);
+        if record.hand_over(|to| known.contains(&to)) {
+            // The guest may have come to the other node before this one died.
+            let next = match state {
+                ServiceState::Migrating => ServiceState::Migrating,
+                _ => ServiceState::Stopping,
+            };
+            record.after = if state == ServiceState::Stopping { after } else { AfterStop::Recover };
+            record.enter(next, at, reason);
+            return;
+        }
+        if record.state != ServiceState::Stopping {
+            // Nobody stopped it before its node was gone, but it was asked for and has come about (rhcs.md §3.2).
+            record.after = match record.order.as_ref().map(|order| &order.request.command) {
+                Some(Command::Disable { .. }) => AfterStop::Disabled,
+                Some(Command::Stop { .. }) => AfterStop::Stopped,
+                _ => AfterStop::Recover,
+            };
+        }
+        let next = match record.after {
             _ if record.frozen => ServiceState::Stopped,
-            (ServiceState::Stopping, AfterStop::Disabled) => ServiceState::Disabled,
-            (ServiceState::Stopping, AfterStop::Stopped | AfterStop::Wait) => ServiceState::Stopped,
+            AfterStop::Disabled => ServiceState::Disabled,
+            AfterStop::Stopped | AfterStop::Wait => ServiceState::Stopped,
             _ => ServiceState::Recovering,
         };
         record.release();
@@ -811,9 +961,16 @@ impl Replicated {
         record.prefer = None;
         record.avoid = None;
         record.parked = next == ServiceState::Stopped && record.after == AfterStop::Stopped && !record.frozen;
+        if next == ServiceState::Disabled {
+            record.enabled_by_hand = false;
+        }
         record.enter(next, at, reason.clone());
         let was = record.last_owner.map(|owner| node_name(conf, owner)).unwrap_or_default();
-        let text = format!("Service {service} is {}, was on {was}", next.name());
+        let unstopped = record.take_unstopped();
+        let text = match &unstopped {
+            Some(failure) => format!("Service {service} is {}, was on {was}; it did not stop: {failure}", next.name()),
+            None => format!("Service {service} is {}, was on {was}", next.name()),
+        };
         folded.fact(
             at,
             Subject::Service(service.clone()),
@@ -824,12 +981,13 @@ impl Replicated {
         );
         let waits = record.after == AfterStop::Wait;
         let order_fulfilled = !waits && record.order.as_ref().is_some_and(Order::wants_down);
-        let code = if order_fulfilled && next != ServiceState::Recovering {
-            ResultCode::Success
-        } else {
-            ResultCode::NodeDead
+        let (code, text) = match unstopped {
+            _ if !order_fulfilled || next == ServiceState::Recovering => (ResultCode::NodeDead, None),
+            Some(failure) => (ResultCode::Warning, Some(failure)),
+            None => (ResultCode::Success, None),
         };
-        self.finish_order(service, code, None, "the owner died while the request was carried out".into(), folded);
+        let text = text.unwrap_or_else(|| "the owner died while the request was carried out".to_owned());
+        self.finish_order(service, code, None, text, folded);
         self.forget_if_removed(conf, service);
     }
 
@@ -847,6 +1005,15 @@ impl Replicated {
             return;
         }
         match (&report.outcome, record.state) {
+            (ReportOutcome::Started, ServiceState::Migrating) if record.arriving.is_none() => {
+                self.fold_started(conf, from, report, folded);
+            }
+            (ReportOutcome::Migrated, ServiceState::Migrating) if record.arriving.is_some() => {
+                self.fold_migrated(report.at, &report.service, folded);
+            }
+            (ReportOutcome::MigrationFailed { failure }, ServiceState::Migrating) => {
+                self.fold_migration_failed(conf, from, report, failure, folded);
+            }
             (ReportOutcome::Started, ServiceState::Starting) => self.fold_started(conf, from, report, folded),
             (ReportOutcome::StartFailed { failure }, ServiceState::Starting) => {
                 record.tried.insert(from);
@@ -865,9 +1032,20 @@ impl Replicated {
             }
             (ReportOutcome::StopFailed { failure }, _) => self.fold_stop_failed(conf, from, report, failure, folded),
             (ReportOutcome::StoppedInquorate, _) => {
+                let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
+                if record.hand_over(|to| known.contains(&to)) {
+                    record.after = AfterStop::Wait;
+                    record.enter(ServiceState::Stopping, report.at, Reason::NotQuorate);
+                    return;
+                }
                 record.release();
                 record.enter(ServiceState::Stopped, report.at, Reason::NotQuorate);
                 record.parked = false;
+                // It is placed as if anew: where a request or a recovery would have had it does not count any more.
+                record.tried.clear();
+                record.check_failed = false;
+                record.prefer = None;
+                record.avoid = None;
                 self.finish_order(&report.service, ResultCode::NeedsQuorum, None, "quorum was lost".into(), folded);
             }
             (outcome, state) if Self::fits_part_report(outcome, state) => {
@@ -899,6 +1077,7 @@ impl Replicated {
             Some(order) => match &order.request.command {
                 Command::Enable { on, .. } => (on.clone(), None),
                 Command::Relocate { to, .. } => (to.clone(), order.owner_before),
+                Command::Migrate { to, .. } => (Some(to.clone()), None),
                 _ => (None, None),
             },
             None => (None, None),
@@ -924,7 +1103,14 @@ impl Replicated {
     }
 
     /// A start or check failed: the holder stops it, then it is recovered (rhcs.md §3.3, §3.4).
-    fn fold_failed(&mut self, conf: &Conf, from: NodeId, report: &Report, failure: &Failure, folded: &mut Folded) {
+    pub(crate) fn fold_failed(
+        &mut self,
+        conf: &Conf,
+        from: NodeId,
+        report: &Report,
+        failure: &Failure,
+        folded: &mut Folded,
+    ) {
         let Some(record) = self.services.get_mut(&report.service) else { return };
         let (node, resource) = (node_name(conf, from), failure.resource.clone());
         let reason = if record.check_failed {
@@ -946,8 +1132,15 @@ impl Replicated {
     }
 
     fn fold_stopped(&mut self, conf: &Conf, report: &Report, folded: &mut Folded) {
+        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
         let Some(record) = self.services.get_mut(&report.service) else { return };
         let reason = record.reason.clone();
+        if record.hand_over(|to| known.contains(&to)) {
+            // The other node of its migration stops it too.
+            let state = record.state;
+            record.enter(state, report.at, reason);
+            return;
+        }
         let owner = record.holder;
         record.release();
         let (next, parked) = match record.after {
@@ -975,15 +1168,26 @@ impl Replicated {
             ServiceState::Recovering => FactKind::ServiceRecovering,
             _ => FactKind::ServiceStopped,
         };
-        let text = format!("Service {} is {}", report.service, next.name());
-        folded.fact(report.at, Subject::Service(report.service.clone()), FactSeverity::Info, kind, text, Some(reason));
+        let unstopped = record.take_unstopped();
+        let (severity, text) = match &unstopped {
+            Some(failure) => (
+                FactSeverity::Warning,
+                format!("Service {} is disabled although it did not stop: {failure}", report.service),
+            ),
+            None => (FactSeverity::Info, format!("Service {} is {}", report.service, next.name())),
+        };
+        folded.fact(report.at, Subject::Service(report.service.clone()), severity, kind, text, Some(reason));
         let down = matches!(next, ServiceState::Stopped | ServiceState::Disabled);
         let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
         // A stop that only waits for a dependency is not what was asked for: the request is carried out next.
         let fulfilled = !(wanted_down && record.after == AfterStop::Wait);
         if down && fulfilled {
-            let code = if wanted_down { ResultCode::Success } else { ResultCode::Failure };
-            self.finish_order(&report.service, code, None, String::new(), folded);
+            let code = match (wanted_down, &unstopped) {
+                (true, None) => ResultCode::Success,
+                (true, Some(_)) => ResultCode::Warning,
+                (false, _) => ResultCode::Failure,
+            };
+            self.finish_order(&report.service, code, None, unstopped.unwrap_or_default(), folded);
         }
         self.forget_if_removed(conf, &report.service);
     }
@@ -994,6 +1198,14 @@ impl Replicated {
         let Some(record) = self.services.get_mut(&report.service) else { return };
         let again = record.was_failed && record.after == AfterStop::Disabled;
         record.failure = Some(failure.clone());
+        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
+        if again && record.hand_over(|to| known.contains(&to)) {
+            let reason = record.reason.clone();
+            record.unstopped = true;
+            record.enter(ServiceState::Stopping, report.at, reason);
+            return;
+        }
+        record.unstopped = false;
         if again {
             record.release();
             record.enabled_by_hand = false;
@@ -1003,6 +1215,7 @@ impl Replicated {
             let subject = Subject::Service(report.service.clone());
             folded.fact(report.at, subject, FactSeverity::Warning, FactKind::ServiceDisabled, text, Some(reason));
             self.finish_order(&report.service, ResultCode::Warning, None, failure.text(), folded);
+            self.forget_if_removed(conf, &report.service);
             return;
         }
         let reason = Reason::StopFailed { node: node_name(conf, from), resource: failure.resource.clone() };
@@ -1142,6 +1355,12 @@ pub(crate) fn is_told(attempt: u32) -> bool {
     attempt <= 8 || attempt.is_power_of_two()
 }
 
+/// Its policy would have it restarted in place, but not as often as it failed (rhcs.md §3.4).
+fn has_exceeded(service: &Service, record: &Record, at: Time) -> bool {
+    let in_place = matches!(service.recovery, Recovery::Restart | Recovery::RestartDisable);
+    in_place && service.max_restarts > 0 && restarts_used(service, record, at) >= service.max_restarts
+}
+
 fn take_over(record: &mut Record, node: NodeId, at: Time, conf: &Conf) {
     record.holder = Some(node);
     record.enter(ServiceState::Started, at, Reason::TakenOver { node: node_name(conf, node) });
@@ -1156,6 +1375,7 @@ impl Member {
             has_state,
             clean: false,
             leaving: false,
+            restarting: false,
             goodbye: false,
             claims: hello.claims.clone(),
             conf_version: hello.conf.as_ref().map_or(ConfVersion(0), |conf| conf.version),
@@ -1170,6 +1390,7 @@ impl Lost {
             boot,
             victim: false,
             startup,
+            restarting: false,
             since,
             attempt: 0,
             running: None,

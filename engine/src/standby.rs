@@ -39,6 +39,7 @@ impl Replicated {
         }
         self.unpark();
         if !standby {
+            self.note_newcomer(conf, id);
             self.forget_worse_homes(conf, id);
         }
         let text = if standby {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use shared::conf::model::Conf;
 use shared::ids::{ConfVersion, NodeId, NodeName, ServiceName, Time};
 use shared::status::{
-    ClusterStatus, ConfInForce, FenceProof, FenceVerdict, FencingStatus, FencingStep, Membership, NodeStatus, Phase,
-    Quorum, Reason, RequestStatus, ServiceStatus,
+    ClusterStatus, Command, ConfInForce, FenceProof, FenceVerdict, FencingStatus, FencingStep, Membership, NodeStatus,
+    Phase, Quorum, Reason, RequestStatus, ServiceStatus,
 };
 use shared::text::ServiceState;
 
@@ -93,6 +93,8 @@ impl Engine {
             fencing: lost.map(|lost| self.fencing(id, lost)),
             fence_proofs: state.map(|state| self.fence_proofs(state, id)).unwrap_or_default(),
             standby: state.is_some_and(|state| state.standby.contains(&id)),
+            // The adapters' knowledge, which they add themselves.
+            watches: Vec::new(),
             last_fenced: state.and_then(|state| state.last_fenced.get(&id)).map(|fenced| fenced.outcome()),
         }
     }
@@ -160,7 +162,14 @@ impl Engine {
         state.services.iter().map(|(name, record)| self.service(state, conf, name, record)).collect()
     }
 
-    fn service(&self, state: &Replicated, conf: &Conf, name: &ServiceName, record: &Record) -> ServiceStatus {
+    /// One service as this node knows it.
+    pub(crate) fn service(
+        &self,
+        state: &Replicated,
+        conf: &Conf,
+        name: &ServiceName,
+        record: &Record,
+    ) -> ServiceStatus {
         let node = |id: Option<NodeId>| -> Option<NodeName> { id.map(|id| node_name(conf, id)) };
         let here = record.holder == Some(self.me);
         let resources = match self.holder.resources(name).filter(|_| here) {
@@ -198,7 +207,15 @@ impl Engine {
         }
     }
 
-    /// Why a service that should start does not start, or why one cannot be recovered from its lost owner.
+    /// It is started and is to be stopped and started again, here or elsewhere.
+    fn wants_to_move(&self, state: &Replicated, record: &Record) -> bool {
+        let asked = record.order.as_ref().filter(|order| !order.begun).map(|order| &order.request.command);
+        let asked = matches!(asked, Some(Command::Relocate { .. } | Command::Restart { .. }));
+        let driven_out = record.holder.is_some_and(|holder| state.standby.contains(&holder));
+        record.state == ServiceState::Started && !record.frozen && (asked || driven_out)
+    }
+
+    /// Why a service that should start does not start, why one that is to move does not, or why one cannot be recovered from its lost owner.
     fn waits_for(&self, state: &Replicated, conf: &Conf, name: &ServiceName, record: &Record) -> Option<Reason> {
         let owner_lost = record.holder.filter(|holder| state.lost.contains_key(holder));
         let wants_start = match record.state {
@@ -207,11 +224,15 @@ impl Engine {
             ServiceState::Disabled => record.order.as_ref().is_some_and(|order| !order.wants_down()),
             _ => false,
         };
-        if owner_lost.is_none() && !wants_start {
+        let wants_to_move = self.wants_to_move(state, record) && !state.lost.is_empty();
+        if owner_lost.is_none() && !wants_start && !wants_to_move {
             return None;
         }
         if self.quorum_here() == QuorumHere::No {
             return Some(Reason::NotQuorate);
+        }
+        if wants_to_move && owner_lost.is_none() {
+            return Some(Reason::FencingPending { nodes: state.lost.keys().map(|&id| node_name(conf, id)).collect() });
         }
         if let Some(holder) = owner_lost {
             return Some(Reason::FencingPending { nodes: vec![node_name(conf, holder)] });

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::conf::model::{Resource, Service};
-use shared::ids::{ResourceName, ServiceName, Time};
+use shared::ids::{NodeName, ResourceName, ServiceName, Time};
 use shared::status::{Failure, ResourceState, ResourceStatus};
 
 use crate::event::{Action, Operation, Run, RunId};
@@ -20,12 +20,14 @@ pub(crate) struct Walk {
     pub(crate) skipped: Vec<(ResourceName, Failure)>,
     /// The walk was overtaken: end after the current run.
     pub(crate) cancelled: bool,
+    /// The other node of a migration.
+    pub(crate) peer: Option<NodeName>,
 }
 
 impl Walk {
     fn new(operation: Operation, resources: Vec<&Resource>) -> Self {
         let todo = resources.into_iter().map(without_children).collect();
-        Self { operation, todo, current: None, failure: None, skipped: Vec::new(), cancelled: false }
+        Self { operation, todo, current: None, failure: None, skipped: Vec::new(), cancelled: false, peer: None }
     }
 
     pub(crate) fn start(service: &Service) -> Self {
@@ -34,6 +36,11 @@ impl Walk {
 
     pub(crate) fn stop(service: &Service) -> Self {
         Self::new(Operation::Stop, shared::tree::stop_order(service))
+    }
+
+    /// Moves the one resource of a virtual machine.
+    pub(crate) fn migrate(service: &Service, operation: Operation, peer: NodeName) -> Self {
+        Self { peer: Some(peer), ..Self::new(operation, shared::tree::start_order(service)) }
     }
 
     /// Starts only these, in the order of the tree.
@@ -65,8 +72,10 @@ pub(crate) fn run_agent(
     resource: &Resource,
     operation: Operation,
     depth: u32,
+    peer: Option<&NodeName>,
 ) -> Action {
-    let run = Run { service: service.clone(), resource: without_children(resource), operation, depth };
+    let peer = peer.cloned();
+    let run = Run { service: service.clone(), resource: without_children(resource), operation, depth, peer };
     Action::RunAgent { id, run: Box::new(run) }
 }
 

@@ -20,7 +20,7 @@ impl Engine {
         let joined = self.joined.as_ref()?;
         let (state, conf) = (&joined.state, &*joined.conf);
         let record = state.services.get(service)?;
-        let shown = self.status(now).services.into_iter().find(|shown| shown.name == *service)?;
+        let shown = self.service(state, conf, service, record);
         let mut tests = vec![self.quorum_test()];
         tests.extend(service_tests(state, conf, service, record, now));
         Some(Explanation {

@@ -1,7 +1,7 @@
 //! Five fake nodes on loopback, ports 21111 to 21115, for working on the pages without a cluster. Any node is paired
 //! with the password `westos`; node5 never answers.
 
-#[path = "../tests/fake/mod.rs"]
+#[path = "../tests/it/fake.rs"]
 mod fake;
 
 use std::net::SocketAddr;

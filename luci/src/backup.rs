@@ -10,10 +10,14 @@ use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::repo::Repo;
+use crate::server::open_repo;
+use crate::settings::Store;
 use crate::tokens;
 
 /// Name of the database in the state folder and in a backup.
 pub const DATABASE: &str = "luci.db";
+/// What SQLite keeps beside its file.
+const SUFFIXES: [&str; 2] = ["luci.db-wal", "luci.db-shm"];
 /// Keys and certificates.
 const KEYS: [&str; 4] = ["client.crt", "client.key", "server.crt", "server.key"];
 /// Lists what a backup holds, with checksums.
@@ -51,6 +55,11 @@ fn checksum(path: &Path) -> anyhow::Result<String> {
     Ok(tokens::hex(&Sha256::digest(bytes)))
 }
 
+/// What to say to whoever named a state folder in which luci never ran.
+pub fn no_database(state_dir: &Path) -> String {
+    format!("there is no database in {}; name the state folder with --state-dir", state_dir.display())
+}
+
 /// Copies a file so that only its owner may read it, and makes sure that it is on the disk.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let bytes = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
@@ -59,18 +68,20 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     file.write_all(&bytes).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", to.display()))
 }
 
-/// Writes a backup into a folder that is empty or not there yet. luci may go on serving meanwhile.
-pub async fn backup(state_dir: &Path, target: &Path) -> anyhow::Result<Vec<String>> {
-    let database = state_dir.join(DATABASE);
-    if !database.exists() {
-        bail!("there is no database in {}; name the state folder with --state-dir", state_dir.display());
+/// Writes a backup into a folder that is empty or not there yet. luci may go on serving meanwhile. The database in it is a file of
+/// SQLite, also when luci's own is PostgreSQL: every backup can be restored into either.
+pub async fn backup(store: impl Into<Store>, target: &Path) -> anyhow::Result<Vec<String>> {
+    let store = store.into();
+    let state_dir = store.state_dir.as_path();
+    if store.database_url.is_none() && !state_dir.join(DATABASE).exists() {
+        bail!("{}", no_database(state_dir));
     }
     make_folder(target)?;
     let mut inside = fs::read_dir(target).with_context(|| format!("reading {}", target.display()))?;
     if inside.next().is_some() {
         bail!("{} is not empty; name a folder of its own for each backup", target.display());
     }
-    let repo = Repo::open(&database).await.with_context(|| format!("opening {}", database.display()))?;
+    let repo = open_repo(&store).await?;
     let copied = repo.copy_to(&target.join(DATABASE)).await;
     repo.close().await;
     copied.with_context(|| format!("writing {}", target.join(DATABASE).display()))?;
@@ -123,14 +134,32 @@ fn checked(source: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Puts a backup in place. What was there before is kept beside it under the returned folder.
-pub async fn restore(state_dir: &Path, source: &Path) -> anyhow::Result<Option<PathBuf>> {
+/// Puts a backup in place. What was there before is kept beside it under the returned folder; a database of PostgreSQL must be
+/// empty, because what it holds cannot be set aside.
+pub async fn restore(store: impl Into<Store>, source: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let store = store.into();
+    let state_dir = store.state_dir.as_path();
     let names = checked(source)?;
     make_folder(state_dir)?;
     let _lock = StateLock::take(state_dir)?;
+    let elsewhere = match &store.database_url {
+        Some(_) => {
+            let repo = open_repo(&store).await?;
+            repo.check_empty().await?;
+            Some(repo)
+        }
+        None => None,
+    };
     let before = set_aside(state_dir)?;
     for name in &names {
         copy(&source.join(name), &state_dir.join(name))?;
+    }
+    if let Some(repo) = elsewhere {
+        let file = state_dir.join(DATABASE);
+        let taken = repo.take_over(&file).await.context("filling the database that LUCI_DATABASE_URL names");
+        repo.close().await;
+        remove_file_database(state_dir)?;
+        return taken.map(|()| before);
     }
     // Opening it brings the schema of an older release up to date, and shows now, not later, that it can be used.
     let database = state_dir.join(DATABASE);
@@ -140,11 +169,21 @@ pub async fn restore(state_dir: &Path, source: &Path) -> anyhow::Result<Option<P
     Ok(before)
 }
 
+/// Its rows are in another database now; two that differ must not both look like the console's.
+fn remove_file_database(state_dir: &Path) -> anyhow::Result<()> {
+    for name in std::iter::once(DATABASE).chain(SUFFIXES) {
+        let path = state_dir.join(name);
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Moves the present state out of the way.
 fn set_aside(state_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let suffixes = ["luci.db-wal", "luci.db-shm"];
     let present: Vec<&str> =
-        std::iter::once(DATABASE).chain(suffixes).chain(KEYS).filter(|name| state_dir.join(name).exists()).collect();
+        std::iter::once(DATABASE).chain(SUFFIXES).chain(KEYS).filter(|name| state_dir.join(name).exists()).collect();
     if present.is_empty() {
         return Ok(None);
     }

@@ -20,6 +20,15 @@ pub fn text(ms: i64) -> String {
         .unwrap_or_default()
 }
 
+/// `2026-11-21T01:52:09.123Z`, for other programs; empty for a time that cannot be.
+pub fn iso_text(ms: i64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+        .ok()
+        .and_then(|at| at.format(&format).ok())
+        .unwrap_or_default()
+}
+
 /// A duration as people say it: `4 s`, `3 min 5 s`, `2 h 10 min`, `3 days`.
 pub fn duration_text(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;

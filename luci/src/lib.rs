@@ -2,8 +2,8 @@
 //!
 //! Rooms: `http` (thin handlers) → `app` (what an operator can do: role, audit, request id) → `repo` (SQL),
 //! `ricci_client` (the nodes), `tasks` (work that outlives a request). `watcher` keeps luci's own copy of each
-//! cluster's state; `views` holds one struct per template. Pages are drawn from luci's copy only, never from a live
-//! call to a node.
+//! cluster's state; `views` holds one struct per template. Pages are drawn from luci's own copy; only why and what if ask a member,
+//! because only the engine knows.
 
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -12,6 +12,7 @@ pub mod backup;
 pub mod clock;
 pub mod http;
 pub mod ids;
+pub mod language;
 pub mod repo;
 pub mod ricci_client;
 pub mod secrets;

@@ -1,6 +1,7 @@
 //! Secrets of a cluster.conf in the text editor: shown as marks, put back when the edited text comes home. Which
 //! attributes are secret is decided in `shared::conf::secret`, for all programs alike.
 
+use shared::conf::sealed::referred;
 pub use shared::conf::secret::{MASK, is_secret};
 
 /// Spans of the values of secret attributes in the text of an XML document.
@@ -21,7 +22,8 @@ fn spans(text: &str) -> Vec<std::ops::Range<usize>> {
         }
         let start = value_at + 1;
         let end = text[start..].find(char::from(quote)).map_or(text.len(), |length| start + length);
-        if end > start {
+        // A reference says where the secret lies; people may see and move it.
+        if end > start && referred(&text[start..end]).is_none() {
             found.push(start..end);
         }
         at = end;

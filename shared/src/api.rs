@@ -11,12 +11,15 @@ use crate::conf::delta::Delta;
 use crate::conf::finding::Finding;
 use crate::ids::{BootId, ConfDigest, ConfVersion, NodeName};
 use crate::status::Refusal;
+use crate::watch::Watch;
 
 /// TCP port of ricci.
 pub const PORT: u16 = 11111;
 
 /// Paths. Methods are named beside them.
 pub mod path {
+    /// How a ricci begins to say that it has no such path: it is of an earlier release than who asks. Every release says it.
+    pub const NONE: &str = "there is no path ";
     /// GET, open → `Alive`.
     pub const ALIVE: &str = "/v1/alive";
     /// POST `PairRequest`, open → `Paired`. DELETE: forget the caller's certificate.
@@ -37,8 +40,21 @@ pub mod path {
     pub const CONF_CHECK: &str = "/v1/conf/check";
     /// POST `CheckConf` → `ConfPreview`: what it would change for services here; nothing is stored.
     pub const CONF_PREVIEW: &str = "/v1/conf/preview";
+    /// GET `/v1/services/{service}/why` → `shared::why::Explanation`; name as `service:web`.
+    pub const WHY: &str = "/v1/services/{service}/why";
+    /// GET `/v1/nodes/{node}/why` → the `Explanation` of every service, its `nodes` this one alone.
+    pub const NODE_WHY: &str = "/v1/nodes/{node}/why";
+    /// POST `shared::why::Assumption` → `shared::why::Prediction`: what would come of it; nothing is done.
+    pub const PREDICT: &str = "/v1/predict";
     /// DELETE: the node leaves its cluster for good; refused while the cluster runs on it.
     pub const CLUSTER: &str = "/v1/cluster";
+    /// GET → `SecretNames`: the secrets of this node, without their values.
+    pub const SECRETS: &str = "/v1/secrets";
+    /// GET → `Secret`, to be handed on to another node. PUT `Secret` → 204; a name has one value for ever. DELETE → 204;
+    /// refused while the node's cluster.conf refers to it.
+    pub const SECRET: &str = "/v1/secrets/{name}";
+    /// The key of fence_xvm. GET → `FenceKey`, to be handed on. PUT `FenceKey` → 204. POST `MakeFenceKey` → `FenceKey`.
+    pub const FENCE_KEY: &str = "/v1/fence/key";
     /// GET → `CorosyncKey`. PUT `CorosyncKey`. POST: make one if there is none → `CorosyncKey`.
     pub const COROSYNC_KEY: &str = "/v1/cluster/key";
     /// POST `StartCluster`: start corosync and rgmanager here → 202.
@@ -114,9 +130,18 @@ pub struct NodeReport {
     /// The cluster.conf on disk.
     pub conf: Option<ConfOnDisk>,
     pub has_corosync_key: bool,
+    /// Names of secrets that the cluster.conf on disk refers to and this node does not have.
+    #[serde(default)]
+    pub secrets_missing: Vec<String>,
+    /// SHA-256 of the key of fence_xvm, as `sha256sum /etc/cluster/fence_xvm.key` prints it; the host must have the same.
+    #[serde(default)]
+    pub fence_key: Option<String>,
     /// The last start, stop or reboot that was asked of this node, and what became of it.
     #[serde(default)]
     pub operation: Option<HostOperation>,
+    /// What its rgmanager is told of when it happens, and what not; empty if it does not run.
+    #[serde(default)]
+    pub watches: Vec<Watch>,
 }
 
 /// A start, stop or reboot of this node's cluster software: accepted with 202, told here.
@@ -174,17 +199,26 @@ pub struct PutConf {
     /// runs refuses.
     #[serde(default)]
     pub offline: bool,
+    /// What the agents on this node refuse is no more than a warning.
+    #[serde(default)]
+    pub despite_agents: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfAccepted {
     pub version: ConfVersion,
     pub digest: ConfDigest,
+    /// What was found of it, without errors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckConf {
     pub text: String,
+    /// Also ask the agents of all its resources on this node, which takes some seconds at most.
+    #[serde(default)]
+    pub agents: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +246,47 @@ impl std::fmt::Debug for CorosyncKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CorosyncKey(secret not shown)")
     }
+}
+
+/// A secret that cluster.conf refers to by name. Travels over the pinned channel only and is never logged.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// One line.
+    pub value: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(not shown)")
+    }
+}
+
+/// `/etc/cluster/fence_xvm.key`, base64: what fence_xvm shows to the host of the virtual machines.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceKey {
+    pub key_base64: String,
+}
+
+impl std::fmt::Debug for FenceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FenceKey(secret not shown)")
+    }
+}
+
+/// Asks for a key of fence_xvm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MakeFenceKey {
+    /// A new one although there is one: the other nodes and the host must get it, too.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// The secrets of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SecretNames {
+    pub present: Vec<String>,
+    /// Referred to by the cluster.conf on disk, and not here.
+    pub missing: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ pub mod socket;
 pub mod status;
 pub mod text;
 pub mod tree;
+pub mod watch;
 pub mod why;
 
 pub use error_chain::chain;

@@ -1,6 +1,9 @@
 //! What a failover domain thinks of a node for a service (rhcs.md §4.2): a level and why. Asked by the engine when it places
 //! services, and by whoever shows beforehand where a service would go. Pure: configuration and situation in, level out.
 
+pub mod course;
+pub mod losses;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

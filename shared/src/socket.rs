@@ -29,10 +29,19 @@ pub enum Ask {
     Await { id: RequestId },
     /// → `Reply::Conf`.
     Conf,
-    /// A new cluster.conf for the whole cluster → `Reply::PutConf`.
-    PutConf { text: String, origin: String },
+    /// A new cluster.conf for the whole cluster → `Reply::PutConf`. The agents of what it changes are asked on this member
+    /// before it is offered to the others, which takes some seconds at most.
+    PutConf {
+        text: String,
+        origin: String,
+        /// What the agents refuse is no more than a warning.
+        #[serde(default)]
+        despite_agents: bool,
+    },
     /// Why a service is as it is → `Reply::Explanation`, or `Reply::Error` if there is no such service.
     Explain { service: ServiceName },
+    /// The same of every service, each told for this node alone → `Reply::Explanations`.
+    ExplainNode { node: NodeName },
     /// What would come of something; nothing is done → `Reply::Prediction`.
     Predict { assumption: Assumption },
     /// Runs the fence methods of a node from this member, as `fence_node` does → `Reply::Fence`, possibly much later.
@@ -77,6 +86,9 @@ pub enum Reply {
     Explanation {
         explanation: Box<Explanation>,
     },
+    Explanations {
+        explanations: Vec<Explanation>,
+    },
     Prediction {
         prediction: Box<Prediction>,
     },
@@ -97,6 +109,14 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum PutConf {
-    Accepted { version: ConfVersion, digest: ConfDigest },
-    Refused { findings: Vec<crate::conf::finding::Finding> },
+    Accepted {
+        version: ConfVersion,
+        digest: ConfDigest,
+        /// What the agents had to say, without errors.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<crate::conf::finding::Finding>,
+    },
+    Refused {
+        findings: Vec<crate::conf::finding::Finding>,
+    },
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BootId, ConfDigest, ConfVersion, NodeId, NodeName, RequestId, ResourceName, ServiceName, Time};
 use crate::text::{ResultCode, ServiceState, ocf_meaning};
+use crate::watch::Watch;
 
 /// The whole cluster as one member sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,9 @@ pub struct NodeStatus {
     /// An operator has put it in standby: it gives its services away and gets none.
     #[serde(default)]
     pub standby: bool,
+    /// What its rgmanager is told of when it happens, and what not; known of the local node only, else empty.
+    #[serde(default)]
+    pub watches: Vec<Watch>,
 }
 
 /// What the group knows of a node's rgmanager.
@@ -140,6 +144,9 @@ pub enum FencingStep {
     Unwitnessed,
 }
 
+/// A proof of a fence method is believed this long, in milliseconds: devices, firmware, cables and passwords change unseen.
+pub const FENCE_PROOF_LIFE_MS: u64 = 90 * 24 * 3600 * 1000;
+
 /// What is known of one fence method of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceProof {
@@ -149,6 +156,14 @@ pub struct FenceProof {
     pub at: Option<Time>,
     /// Who ran the agent.
     pub by: Option<NodeName>,
+}
+
+impl FenceProof {
+    /// Until when a proof is believed; `None` if there is none.
+    pub fn believed_until(&self) -> Option<Time> {
+        let proven = self.at.filter(|_| self.verdict == FenceVerdict::Proven)?;
+        Some(Time(proven.0.saturating_add(FENCE_PROOF_LIFE_MS)))
+    }
 }
 
 /// Whether a fence method works. An agent's exit code is a claim, not a proof.
@@ -502,6 +517,10 @@ pub enum Reason {
     New,
     /// `autostart` and the cluster has formed or the service is new.
     Autostart,
+    /// An operator has enabled it by hand, whatever `autostart` says.
+    EnabledByHand,
+    /// A node that may run it has become free for an exclusive service, or of one.
+    NodeFree,
     /// `autostart="0"`.
     NoAutostart,
     /// An intent kept from before: disabled by an operator.
@@ -518,6 +537,11 @@ pub enum Reason {
     OwnerFenced {
         node: NodeName,
     },
+    /// The owner was lost, and is known to be down in another way than by a fence agent.
+    OwnerDown {
+        node: NodeName,
+        how: FencedHow,
+    },
     CheckFailed {
         node: NodeName,
         resource: ResourceName,
@@ -529,6 +553,10 @@ pub enum Reason {
     StopFailed {
         node: NodeName,
         resource: ResourceName,
+    },
+    /// It could not move to the node while running.
+    MigrationFailed {
+        to: NodeName,
     },
     /// Its owner was put in standby.
     Standby {
@@ -612,15 +640,28 @@ impl Reason {
         match self {
             Self::New => "nothing has been asked of it yet".into(),
             Self::Autostart => "autostart is on".into(),
+            Self::EnabledByHand => "it was enabled by hand".into(),
+            Self::NodeFree => "a node has become free for it".into(),
             Self::NoAutostart => "autostart is off".into(),
             Self::KeptDisabled => "it was disabled before and stays disabled".into(),
             Self::Requested { verb, origin } => format!("{verb} was requested by {origin}"),
             Self::OwnerLeft { node } => format!("{node} left the cluster"),
             Self::OwnerFenced { node } => format!("its owner {node} was lost and has been fenced"),
+            Self::OwnerDown { node, how } => match how {
+                FencedHow::Agent { .. } => format!("its owner {node} was lost and has been fenced"),
+                FencedHow::Acknowledged { origin } => {
+                    format!("its owner {node} was lost, and {origin} vouches that it is down")
+                }
+                FencedHow::Rebooted => format!("its owner {node} was lost and has rebooted"),
+                FencedHow::Assumed => format!("its owner {node} is assumed to be down, as cluster.conf says"),
+            },
             Self::CheckFailed { node, resource } => format!("the check of {resource} failed on {node}"),
             Self::StartFailed { node, resource } => format!("{resource} did not start on {node}"),
             Self::StopFailed { node, resource } => format!(
                 "{resource} did not stop on {node}; make sure that it is stopped there, then disable and enable the service"
+            ),
+            Self::MigrationFailed { to } => format!(
+                "it could not migrate to {to}, and where its guest is must be looked at: see that it runs on no node, then disable and enable the service"
             ),
             Self::Standby { node } => format!("{node} was put in standby"),
             Self::HomeAgain { node } => format!("{node}, where it came from, is online again"),

@@ -268,7 +268,7 @@ pub struct Prediction {
     pub changes: Vec<PredictedChange>,
 }
 
-/// One service now and then.
+/// One service now and then. What the configuration does not have (yet, or any more) is `Uninitialized` on that side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PredictedChange {
     pub service: ServiceName,
@@ -285,4 +285,6 @@ pub enum Assumption {
     Request { command: crate::status::Command },
     /// A node loses its power now.
     NodeLost { node: NodeName },
+    /// This cluster.conf, newer than the one in force, comes into force on all members.
+    Conf { text: String },
 }

@@ -4,9 +4,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
+mod axe;
 mod check;
+mod coverage;
+mod mutants;
 mod packages;
 mod run;
+mod scratch;
 mod stories;
 mod test;
 mod tidy;
@@ -45,17 +49,22 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Which lines and branches of the engine the stories and the simulation reach; fails under 95 %.
+    Coverage,
+    /// Changes the engine in small ways, one after another, and sees whether a test notices; fails when none does and docs/mutants.md
+    /// does not say why.
+    Mutants(mutants::Selection),
     /// Tests on true hosts made of namespaces (root).
     Lab {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The browser tests (root, Chromium).
+    /// The browser tests (root, Chromium): stories on a lab, and every page and action of luci.
     Browser {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measurements: `failover`, `detect`, `commands`.
+    /// Measurements: `failover`, `detect`, `commands`, `console`.
     Bench {
         what: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -66,16 +75,29 @@ enum Chore {
 fn main() -> Result<()> {
     std::env::set_current_dir(run::root())?;
     match Arguments::parse().chore {
-        Chore::Setup => packages::install(packages::EVERYTHING),
+        Chore::Setup => setup(),
         Chore::Demo { hosts, port } => demo(hosts, port),
         Chore::Test => test::everything(),
         Chore::Check => check::everything(),
         Chore::Tidy => tidy::everything(),
         Chore::Sim { arguments } => sim(&arguments),
+        Chore::Coverage => coverage::everything(),
+        Chore::Mutants(selection) => mutants::everything(&selection),
         Chore::Lab { arguments } => cargo_test("lab", &arguments),
-        Chore::Browser { arguments } => cargo_test("browser", &arguments),
+        Chore::Browser { arguments } => browser(&arguments),
         Chore::Bench { what, arguments } => bench(&what, &arguments),
     }
+}
+
+fn setup() -> Result<()> {
+    packages::install(packages::EVERYTHING)?;
+    axe::fetch()
+}
+
+fn browser(arguments: &[String]) -> Result<()> {
+    axe::fetch()?;
+    run::cargo(&["test", "--package", "luci", "--test", "it", "--", "pages::", "actions::", "building::"])?;
+    cargo_test("browser", arguments)
 }
 
 fn demo(hosts: usize, port: u16) -> Result<()> {
@@ -103,10 +125,21 @@ fn cargo_test(package: &str, arguments: &[String]) -> Result<()> {
 
 /// Optimised programs, because the figures are of what is shipped.
 fn bench(what: &str, arguments: &[String]) -> Result<()> {
+    if what == "console" {
+        return bench_console(arguments);
+    }
     packages::need_root("the measurements run on hosts made of network namespaces")?;
     packages::install(packages::LAB)?;
     run::cargo(&["build", "--release", "--package", "ricci", "--package", "lab", "--bins"])?;
     let mut words = vec![what];
     words.extend(arguments.iter().map(String::as_str));
     run::released("bench", &words)
+}
+
+/// luci alone under the load of a large site; its nodes are simulated, so no root is needed.
+fn bench_console(arguments: &[String]) -> Result<()> {
+    packages::install(packages::BUILD)?;
+    run::cargo(&["build", "--release", "--package", "luci", "--bin", "luci", "--example", "console_load"])?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run::released("examples/console_load", &words)
 }

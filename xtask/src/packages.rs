@@ -16,7 +16,7 @@ pub(crate) const BUILD: &[&[&str]] = &[TOOLCHAIN];
 pub(crate) const LAB: &[&[&str]] = &[TOOLCHAIN, HOSTS];
 
 /// All of it, with the browser.
-pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, SERVERS, BROWSER, SHELLS];
+pub(crate) const EVERYTHING: &[&[&str]] = &[TOOLCHAIN, HOSTS, SERVERS, BROWSER, READERS];
 
 const TOOLCHAIN: &[&str] = &[
     "gcc",
@@ -34,6 +34,8 @@ const HOSTS: &[&str] = &[
     "corosync",
     "resource-agents",
     "fence-agents",
+    "fence-virt",
+    "fence-virtd",
     "openipmi",
     "ipmitool",
     // modprobe, without which the agent for file systems does nothing.
@@ -46,6 +48,8 @@ const HOSTS: &[&str] = &[
     "procps",
     "psmisc",
     "curl",
+    // A bus for tests that stand in for systemd.
+    "dbus-daemon",
     "passwd",
 ];
 
@@ -54,8 +58,11 @@ const SERVERS: &[&str] = &["mariadb-server", "nginx-light", "postgresql", "redis
 
 const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core", "fonts-noto-cjk"];
 
-/// Completion is tried out in each; what is not there is not tried.
-const SHELLS: &[&str] = &["zsh", "fish"];
+/// To fetch axe-core where there is no npm yet.
+pub(crate) const NPM: &[&[&str]] = &[&["npm"]];
+
+/// Completion is tried out in each shell, and each formatter reads the manual pages; what is not there is not tried.
+const READERS: &[&str] = &["zsh", "fish", "groff-base", "mandoc"];
 
 /// Ends with a clear word if this is not root.
 pub(crate) fn need_root(why: &str) -> Result<()> {

@@ -44,10 +44,29 @@ pub(crate) fn released(name: &str, words: &[&str]) -> Result<()> {
     program(&target().join("release").join(name).to_string_lossy(), words)
 }
 
+/// What a program prints to standard output; its complaints go to the terminal.
+pub(crate) fn output(name: &str, words: &[&str]) -> Result<String> {
+    let output = Command::new(name)
+        .args(words)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("{name} could not be started"))?;
+    if !output.status.success() {
+        bail!("{name} {} ended with {}", words.join(" "), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Runs a program, shows every line of its standard output, and hands it on. Returns whether it succeeded.
-pub(crate) fn watched(name: &str, words: &[&str], mut line: impl FnMut(&str)) -> Result<bool> {
+pub(crate) fn watched(
+    name: &str,
+    words: &[&str],
+    environment: Option<(&str, &Path)>,
+    mut line: impl FnMut(&str),
+) -> Result<bool> {
     let mut child = Command::new(name)
         .args(words)
+        .envs(environment)
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("{name} could not be started"))?;

@@ -4,10 +4,16 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{check, packages, run};
+use crate::scratch::Scratch;
+use crate::{axe, check, packages, run};
 
 /// Seeds of the simulator in this run; `cargo xtask sim --seeds N` does more.
 const SEEDS: &str = "3000";
+
+/// What needs no host but this one.
+const ALONE: &[&str] = &["--workspace", "--exclude", "lab", "--exclude", "browser"];
+/// What runs on several hosts.
+const HOSTS: &[&str] = &["--package", "lab", "--package", "browser"];
 
 #[derive(Default)]
 struct Counts {
@@ -50,9 +56,16 @@ pub(crate) fn everything() -> Result<()> {
         "the lab makes network namespaces and mounts; `cargo xtask check` and `cargo test -p shared -p engine -p sim` need none",
     )?;
     packages::install(packages::EVERYTHING)?;
+    axe::fetch()?;
     let mut counts = Counts::default();
     timed("build", || run::cargo(&["build", "--workspace", "--bins", "--locked"]))?;
-    timed("tests", || cargo_tests(&mut counts))?;
+    timed("build of the tests", || run::cargo(&["test", "--workspace", "--no-run", "--locked"]))?;
+    let scratch = Scratch::new()?;
+    timed("tests", || cargo_tests(ALONE, scratch.as_ref(), &mut counts))?;
+    // Hosts of the lab read their programs while the machine is still writing those of the build.
+    rustix::fs::sync();
+    timed("tests on hosts", || cargo_tests(HOSTS, scratch.as_ref(), &mut counts))?;
+    drop(scratch);
     counts.step("simulation", timed("simulation", || run::built("sim", &["--seeds", SEEDS])));
     for (name, step) in check::steps() {
         counts.step(name, timed(name, step));
@@ -65,10 +78,11 @@ pub(crate) fn everything() -> Result<()> {
     Ok(())
 }
 
-fn cargo_tests(counts: &mut Counts) -> Result<()> {
-    let words = ["test", "--workspace", "--no-fail-fast", "--locked"];
+fn cargo_tests(which: &[&str], scratch: Option<&Scratch>, counts: &mut Counts) -> Result<()> {
+    let words = [&["test", "--no-fail-fast", "--locked"], which].concat();
     let before = counts.failed;
-    let succeeded = run::watched(&run::cargo_path(), &words, |line| counts.read(line))?;
+    let environment = scratch.map(Scratch::environment);
+    let succeeded = run::watched(&run::cargo_path(), &words, environment, |line| counts.read(line))?;
     if !succeeded && counts.failed == before {
         counts.failed += 1;
         println!("FAILED: cargo test ended badly without a failed test");

@@ -13,15 +13,16 @@ use crate::{run, stories};
 const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("shared", &[], &["tokio", "axum", "sqlx", "reqwest", "rustix", "time", "uuid"]),
     ("engine", &["shared"], &["tokio", "axum", "sqlx", "reqwest", "rustix", "time", "uuid"]),
-    ("ricci", &["shared", "engine"], &["sqlx", "askama"]),
-    ("luci", &["shared", "engine"], &["ricci"]),
+    ("pam", &[], &["axum", "sqlx", "askama", "reqwest", "rustls"]),
+    ("ricci", &["shared", "engine", "pam"], &["sqlx", "askama"]),
+    ("luci", &["shared", "engine", "pam"], &["ricci"]),
 ];
 
 pub(crate) fn everything() -> Result<()> {
     let mut complaints = Vec::new();
     check_dependencies(&mut complaints)?;
     let mut sources = Vec::new();
-    for folder in ["shared", "engine", "ricci", "luci", "tests", "xtask"] {
+    for folder in ["shared", "engine", "pam", "ricci", "luci", "tests", "xtask"] {
         collect(Path::new(folder), "rs", &mut sources)?;
     }
     for path in &sources {
@@ -68,7 +69,7 @@ fn check_dependencies(complaints: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-fn collect(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn collect(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
         let path = entry?.path();

@@ -31,6 +31,11 @@ impl Access {
         Self { everywhere, clusters, limit }
     }
 
+    /// Whether a token with this role, for this cluster or for all, may no more than who asks for it.
+    pub fn may_hand_on(&self, role: Role, cluster: Option<ClusterId>) -> bool {
+        self.limit.is_none_or(|own| role <= own.role && (own.cluster.is_none() || own.cluster == cluster))
+    }
+
     /// The role on luci itself and on clusters to come.
     pub fn everywhere(&self) -> Option<Role> {
         match self.limit {
@@ -51,9 +56,20 @@ impl Access {
         }
     }
 
+    /// The highest role anywhere.
+    pub fn highest(&self) -> Option<Role> {
+        let anywhere = self.everywhere.max(self.clusters.values().copied().max());
+        self.limit.map_or(anywhere, |limit| anywhere.map(|role| role.min(limit.role)))
+    }
+
     /// The role on what a task is about: its cluster, or luci itself while there is none.
     pub fn on_task(&self, task: &Task) -> Option<Role> {
-        task.cluster_id.map_or_else(|| self.everywhere(), |cluster| self.on(cluster))
+        self.on_cluster_or_luci(task.cluster_id)
+    }
+
+    /// The role on a cluster, or on luci itself.
+    pub fn on_cluster_or_luci(&self, cluster: Option<ClusterId>) -> Option<Role> {
+        cluster.map_or_else(|| self.everywhere(), |cluster| self.on(cluster))
     }
 }
 
@@ -176,14 +192,17 @@ impl App {
     }
 
     /// The same person now: an open page must not go on seeing what was taken away. `None`: the session or token ended,
-    /// or the role on what the page is about is gone.
+    /// the role on what the page is about is gone, or a second factor is demanded that the account does not have.
     pub async fn still(&self, who: &Who) -> Result<Option<Who>, RepoError> {
         let now = match &who.proof {
             Proof::Session { token_hash, .. } => self.who_by_session(token_hash, None, &who.address).await?,
             Proof::Token { token_hash, .. } => self.who_by_token(token_hash, &who.address).await?,
         };
         let gone = |now: &Who| matches!(now.scope, Scope::Cluster(_)) && now.role().is_none();
-        Ok(now.map(|now| Who { scope: who.scope, ..now }).filter(|now| !gone(now)))
+        let Some(now) = now.map(|now| Who { scope: who.scope, ..now }).filter(|now| !gone(now)) else {
+            return Ok(None);
+        };
+        Ok((!self.lacks_factor(&now).await?).then_some(now))
     }
 }
 

@@ -28,10 +28,21 @@ pub struct Roles {
 impl Roles {
     /// In words, for the audit trail.
     fn text(&self) -> String {
-        let everywhere = format!("everywhere {}", self.everywhere.map_or("none", Role::name));
-        let clusters = self.clusters.iter().map(|(cluster, role)| format!("{cluster} {}", role.name()));
-        std::iter::once(everywhere).chain(clusters).collect::<Vec<_>>().join(", ")
+        let everywhere = self.everywhere.map_or_else(|| "no role everywhere".to_owned(), role_everywhere);
+        let clusters = self.clusters.iter().map(|(cluster, role)| role_on(*role, cluster));
+        std::iter::once(everywhere).chain(clusters).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// How an account logs in, in the audit trail.
+const BY_PAM: &str = "by PAM";
+
+fn role_everywhere(role: Role) -> String {
+    format!("role {role} everywhere", role = role.name())
+}
+
+fn role_on(role: Role, cluster: &str) -> String {
+    format!("role {role} on {cluster}", role = role.name())
 }
 
 impl App {
@@ -63,6 +74,21 @@ impl App {
         Ok(self.audit(who, None, "add-user", name, &roles.text(), "done").await?)
     }
 
+    /// Adds an account that logs in by PAM: its name is the one that the system knows, and its roles are luci's.
+    pub async fn add_pam_user(&self, who: &Who, name: &str, roles: &Roles) -> Result<(), AppError> {
+        check_user_name(name)?;
+        if !self.has_pam() {
+            return Err(AppError::field("login", "logging in by PAM is switched off; LUCI_PAM_SERVICE switches it on"));
+        }
+        let clusters = self.cluster_roles(roles).await?;
+        if !self.repo.add_pam_user(name, roles.everywhere).await? {
+            return Err(AppError::field("name", format!("there is already an account named {name}")));
+        }
+        let user = self.account(name).await?;
+        self.repo.set_roles(user.id, roles.everywhere, &clusters).await?;
+        Ok(self.audit(who, None, "add-user", name, &format!("{BY_PAM}; {}", roles.text()), "done").await?)
+    }
+
     /// Sets what an account may where; open pages of it follow at once. Nobody changes their own roles, so that one
     /// administrator stays.
     pub async fn set_roles(&self, who: &Who, name: &str, roles: &Roles) -> Result<(), AppError> {
@@ -72,7 +98,7 @@ impl App {
         }
         let clusters = self.cluster_roles(roles).await?;
         self.repo.set_roles(user.id, roles.everywhere, &clusters).await?;
-        self.watchers.touch(None);
+        self.watchers.touch_rights();
         Ok(self.audit(who, None, "set-roles", &user.name, &roles.text(), "done").await?)
     }
 
@@ -82,7 +108,7 @@ impl App {
         let user = self.account(name).await?;
         let hash = hash_password(password).await?;
         self.repo.set_password(&user.name, &hash).await?;
-        self.watchers.touch(None);
+        self.watchers.touch_rights();
         Ok(self.audit(who, None, "reset-password", &user.name, "", "done; all sessions ended").await?)
     }
 
@@ -93,7 +119,7 @@ impl App {
             return Err(AppError::Conflict("you cannot remove the account that you are using".into()));
         }
         self.repo.remove_user(&user.name).await?;
-        self.watchers.touch(None);
+        self.watchers.touch_rights();
         Ok(self.audit(who, None, "remove-user", &user.name, "", "done").await?)
     }
 
@@ -102,7 +128,7 @@ impl App {
         if !self.repo.revoke_session(of.id, session).await? {
             return Err(AppError::Conflict("this session has ended already".into()));
         }
-        self.watchers.touch(None);
+        self.watchers.touch_rights();
         Ok(self.audit(who, None, "end-session", &of.name, "", "done").await?)
     }
 
@@ -126,9 +152,18 @@ impl App {
         {
             return Err(AppError::NoSuch { what: "cluster", name: cluster.name.clone() });
         }
+        // A token was made before the second factor, or lies where the factor does not: it is no proof of both.
+        if who.session().is_none() && self.repo.factor(who.id).await?.is_some() {
+            let text =
+                "this account has a second factor: its tokens are made in the browser, after logging in with both";
+            return Err(AppError::field("token-name", text));
+        }
+        let id = cluster.as_ref().map(|cluster| cluster.id);
+        if !who.access.may_hand_on(role, id) {
+            return Err(AppError::field("token-role", "a token can make no token that may more than itself"));
+        }
         let secret = format!("{TOKEN_START}{}", tokens::random());
         let token_hash = tokens::hash(&secret);
-        let id = cluster.as_ref().map(|cluster| cluster.id);
         if !self
             .repo
             .add_api_token(NewApiToken { token_hash: &token_hash, user: who.id, name, role, cluster: id })
@@ -137,7 +172,7 @@ impl App {
             return Err(AppError::field("token-name", format!("you already have a token named {name}")));
         }
         let cluster = cluster.map(|cluster| cluster.name);
-        let detail = format!("{} on {}", role.name(), cluster.as_deref().unwrap_or("all clusters"));
+        let detail = cluster.as_deref().map_or_else(|| role_everywhere(role), |cluster| role_on(role, cluster));
         self.audit(who, cluster.as_deref(), "add-token", name, &detail, "done").await?;
         Ok(secret)
     }
@@ -146,8 +181,8 @@ impl App {
     pub async fn revoke_api_token(&self, who: &Who, of: &User, token: TokenId) -> Result<(), AppError> {
         let name = self.repo.revoke_api_token(of.id, token).await?;
         let name = name.ok_or_else(|| AppError::Conflict("this token was revoked already".into()))?;
-        self.watchers.touch(None);
-        Ok(self.audit(who, None, "revoke-token", &name, &format!("of {}", of.name), "done").await?)
+        self.watchers.touch_rights();
+        Ok(self.audit(who, None, "revoke-token", &name, &format!("token of {user}", user = of.name), "done").await?)
     }
 
     /// The own account.

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use shared::api::{ConfAccepted, ProblemCode, PutConf};
 use shared::conf::edit::{self, Edit, EditError};
 use shared::conf::model::Conf;
-use shared::conf::{self, Finding, Loaded};
+use shared::conf::{self, Loaded};
 use shared::ids::{ConfDigest, ConfVersion, NodeName};
 
-use super::drafts::new_errors;
 use super::{App, AppError, Who, errors_of};
 use crate::clock;
 use crate::ids::ClusterId;
@@ -70,8 +69,12 @@ pub struct Changed {
     pub version: ConfVersion,
     /// Nodes that could not be written to, when the cluster does not run.
     pub missed: Vec<NodeName>,
+    /// Agents that the change needs and that a node lacks or has otherwise: what shows itself at the failover.
+    pub warnings: Vec<String>,
     /// It became a step of the person's draft, which now has so many; nothing was applied.
     pub draft: Option<usize>,
+    /// Errors that the version before had as well, and that this one still has.
+    pub still_wrong: usize,
 }
 
 impl Change<'_> {
@@ -88,13 +91,13 @@ impl Change<'_> {
         if let Some(base) = self.base.filter(|base| *base != current.stored.version) {
             return Err(moved(base, &current.stored));
         }
-        let text = edit(&current)?;
+        let text = app.seal(self.cluster, &current.stored.text, &edit(&current)?).await?.text;
         let loaded = conf::load(&text);
         let digest = conf::digest(&text);
-        if loaded.has_errors() && new_errors(&current.loaded, &loaded).is_empty() {
-            return Err(wrong_before(&loaded.findings));
-        }
-        let new = loaded.accept().map_err(AppError::Findings)?;
+        // As the nodes judge it: what was wrong before keeps nobody from changing something else.
+        let wrong_before = errors_of(&loaded.findings).count();
+        let loaded_now = loaded.clone();
+        let (new, _) = loaded.accept_after(&current.stored.text).map_err(AppError::Findings)?;
         if new.version <= current.stored.version {
             return Err(AppError::field(
                 "text",
@@ -122,21 +125,13 @@ impl Change<'_> {
             Err(_) => app.repo.drop_unaccepted_conf(self.cluster.id, &stored.digest).await?,
         }
         app.touch(self.cluster.id);
-        handed.map(|missed| Changed { version: stored.version, missed, draft: None })
+        let missed = handed?;
+        let warnings = app.new_agent_differences(self.cluster, &current.loaded, &loaded_now).await?;
+        Ok(Changed { version: stored.version, missed, warnings, draft: None, still_wrong: wrong_before })
     }
 }
 
-/// An edit that is not to blame: the nodes refuse every version with errors, so they must be corrected with it.
-fn wrong_before(findings: &[Finding]) -> AppError {
-    let errors: Vec<&str> = errors_of(findings).map(|finding| finding.text.as_str()).collect();
-    AppError::Conflict(format!(
-        "nothing was written: the configuration already had errors, and the nodes take no version with errors: {}. \
-         Begin a draft under Configure, correct them in it together with this change, and apply it as one version",
-        errors.join("; ")
-    ))
-}
-
-fn moved(base: ConfVersion, now: &StoredConf) -> AppError {
+pub(super) fn moved(base: ConfVersion, now: &StoredConf) -> AppError {
     let who = now.author.as_deref().unwrap_or("someone on a node");
     AppError::Conflict(format!(
         "the configuration has changed since this page was made: version {} by {who} ({}) came after version {base}. \
@@ -203,17 +198,16 @@ impl App {
     /// Hands a version to the cluster: through one member, or to every node when the cluster runs nowhere. The nodes that
     /// could not be written to.
     async fn hand_over(&self, cluster: &Cluster, conf: &StoredConf, origin: &str) -> Result<Vec<NodeName>, AppError> {
-        let mut put = PutConf { text: conf.text.clone(), origin: origin.to_owned(), offline: false };
+        let mut put =
+            PutConf { text: conf.text.clone(), origin: origin.to_owned(), offline: false, despite_agents: false };
         let mut silent: Option<RicciError> = None;
         let members = self.members(cluster.id).await?;
         let mut not_running = Vec::new();
         for ricci in &members {
             match ricci.put_conf(&put).await {
                 Ok(ConfAccepted { .. }) => return Ok(Vec::new()),
-                Err(error) if has_code(&error, ProblemCode::Findings) => {
-                    let findings = error.problem().map(|problem| problem.findings.clone()).unwrap_or_default();
-                    return Err(AppError::Findings(findings));
-                }
+                Err(error) if cannot_judge(&error) => silent = Some(error),
+                Err(error) if has_code(&error, ProblemCode::Findings) => return Err(told(error)),
                 Err(error) if has_code(&error, ProblemCode::ClusterNotRunning) => not_running.push(ricci),
                 Err(error) if error.is_about_the_node() => silent = Some(error),
                 Err(error) => return Err(error.into()),
@@ -225,7 +219,7 @@ impl App {
         // A cluster that might run behind a silent node must not be written to file by file: there would be two truths.
         if not_running.is_empty() || !(all_answered || known_stopped) {
             return Err(match silent {
-                Some(error) => AppError::Ricci(error),
+                Some(error) => told(error),
                 None => AppError::Unreachable(format!("no node of {} is paired with luci", cluster.name)),
             });
         }
@@ -290,6 +284,21 @@ impl App {
 
 fn has_code(error: &RicciError, code: ProblemCode) -> bool {
     error.problem().is_some_and(|problem| problem.code == code)
+}
+
+/// The member could not look at the configuration now, while another may: it has not joined yet, or has no quorum.
+fn cannot_judge(error: &RicciError) -> bool {
+    let findings = error.problem().map_or(&[][..], |problem| &problem.findings);
+    has_code(error, ProblemCode::Findings)
+        && findings.iter().any(|finding| ["not-joined", "no-quorum"].contains(&finding.rule.as_str()))
+}
+
+/// What a node has against a configuration, or against being asked.
+fn told(error: RicciError) -> AppError {
+    match error.problem() {
+        Some(problem) if problem.code == ProblemCode::Findings => AppError::Findings(problem.findings.clone()),
+        _ => AppError::Ricci(error),
+    }
 }
 
 /// The text with the edits applied and the next version.

@@ -9,7 +9,9 @@ use shared::conf::edit::{self, Edit};
 use shared::conf::{self, Finding, Loaded};
 use shared::ids::ConfVersion;
 
-use super::conf::{Change, Changed, Current, raise_version, refused};
+use super::conf::{Change, Changed, Current, moved, raise_version, refused};
+use super::merge::merge;
+use super::secrets::in_edits;
 use super::{App, AppError, Who, errors_of};
 use crate::repo::clusters::Cluster;
 use crate::repo::confs::StoredConf;
@@ -82,12 +84,28 @@ fn after_steps(base: &str, steps: &[Step]) -> Result<String, AppError> {
 
 /// The errors of `after` that `before` does not have: an edit is not to blame for what was wrong already.
 pub(super) fn new_errors(before: &Loaded, after: &Loaded) -> Vec<Finding> {
-    let known: BTreeSet<(&str, &str)> =
-        errors_of(&before.findings).map(|finding| (finding.rule.as_str(), finding.text.as_str())).collect();
-    errors_of(&after.findings)
-        .filter(|finding| !known.contains(&(finding.rule.as_str(), finding.text.as_str())))
-        .cloned()
-        .collect()
+    let mut findings = after.findings.clone();
+    conf::drop_known_errors(&before.findings, &mut findings);
+    errors_of(&findings).cloned().collect()
+}
+
+/// An edit of the whole text, made again on the text of a newer version.
+fn merge_text(before: &str, edited: &str, onto: &str, newest: ConfVersion, message: &str) -> Result<String, AppError> {
+    // The number of the version differs on both sides and means nothing here.
+    let merged = merge(&raise_version(before, newest)?, &raise_version(edited, newest)?, &raise_version(onto, newest)?).map_err(|clashes| {
+        let lines: BTreeSet<usize> = clashes.iter().map(|clash| clash.line).collect();
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        AppError::Conflict(format!(
+            "the step \"{message}\" edits the text where version {newest} changed it too (near line {} of the version \
+             that you began with); take that step back, move the draft, and make the change again",
+            lines.join(", ")
+        ))
+    })?;
+    let loaded = conf::load(&merged);
+    if !loaded.document.is_well_formed() {
+        return Err(AppError::Findings(loaded.findings));
+    }
+    Ok(merged)
 }
 
 impl App {
@@ -153,6 +171,36 @@ impl App {
         self.add_step(who, cluster, base, message, |current| Ok(StepContent::Edits(make(current)?))).await
     }
 
+    /// A change of what running services are made of: always a step of the person's draft, which is begun if there is none.
+    /// Changes of a tree belong together, and each by itself would restart what the next one restarts again.
+    pub async fn change_in_draft(
+        &self,
+        who: &Who,
+        cluster: &Cluster,
+        base: ConfVersion,
+        message: &str,
+        make: impl FnOnce(&Current) -> Result<Vec<Edit>, AppError>,
+    ) -> Result<Changed, AppError> {
+        let begun = self.repo.draft(cluster.id, who.id).await?.is_none();
+        if begun {
+            let newest = self.current_conf(cluster).await?.stored;
+            if newest.version != base {
+                return Err(moved(base, &newest));
+            }
+            self.repo.begin_draft(cluster.id, who.id, base).await?;
+        }
+        let step = self.add_step(who, cluster, base, message, |current| Ok(StepContent::Edits(make(current)?))).await;
+        if begun && step.is_err() {
+            // An empty draft that nobody asked for would only be in the way; one that got a step meanwhile would not.
+            let lock = self.conf_lock.of(cluster.id);
+            let _one_at_a_time = lock.lock().await;
+            if self.repo.draft(cluster.id, who.id).await?.is_some_and(|draft| draft.steps.is_empty()) {
+                self.repo.remove_draft(cluster.id, who.id).await?;
+            }
+        }
+        step
+    }
+
     /// The same for the whole file as text.
     pub async fn change_text(
         &self,
@@ -192,6 +240,13 @@ impl App {
         let current = Current { loaded: conf::load(&before), stored: StoredConf { text: before.clone(), ..stored } };
         let content = make(&current)?;
         let after = after_step(&before, &content)?;
+        let sealed = self.seal(cluster, &before, &after).await?;
+        let content = match content {
+            _ if sealed.replaced.is_empty() => content,
+            StepContent::Edits(edits) => StepContent::Edits(in_edits(&edits, &sealed.replaced)?),
+            StepContent::Text(_) => StepContent::Text(sealed.text),
+        };
+        let after = after_step(&before, &content)?;
         if after == before {
             return Err(AppError::Conflict("nothing was changed: the draft already is like this".into()));
         }
@@ -206,7 +261,8 @@ impl App {
         let subjects = subjects(&before, &after).into_iter().collect();
         draft.steps.push(Step { message: message.to_owned(), subjects, content });
         self.repo.set_draft(cluster.id, who.id, draft.base, &draft.steps).await?;
-        Ok(Changed { version: draft.base, missed: Vec::new(), draft: Some(draft.steps.len()) })
+        let steps = Some(draft.steps.len());
+        Ok(Changed { version: draft.base, missed: Vec::new(), warnings: Vec::new(), draft: steps, still_wrong: 0 })
     }
 
     /// All that is to be seen before a draft is applied.
@@ -217,9 +273,14 @@ impl App {
         let newest = self.current_conf(cluster).await?.stored;
         let moved =
             if newest.version == draft.base { None } else { Some(self.moved(cluster, &base, &after, &newest).await?) };
+        let loaded = conf::load(&after);
+        let differences = self.agent_differences(cluster, &loaded).await?;
+        let mut findings = loaded.findings;
+        conf::drop_known_errors(&conf::load(&base.text).findings, &mut findings);
+        findings.extend(differences);
         Ok(Review {
             words: changes(&base.text, &after).into_iter().map(|(_, words)| words).collect(),
-            findings: conf::load(&after).findings,
+            findings,
             before: base.text,
             after,
             draft,
@@ -269,18 +330,20 @@ impl App {
         let _one_at_a_time = lock.lock().await;
         let draft = self.open_draft(who, cluster).await?;
         let newest = self.current_conf(cluster).await?.stored;
+        // Both lines of history, step by step: as the draft was made, and as it is made again.
+        let mut made = self.base_of(cluster, &draft).await?.text;
         let mut text = newest.text.clone();
         let mut steps = Vec::new();
-        for step in draft.steps {
+        for mut step in draft.steps {
+            let before = std::mem::take(&mut made);
+            made = after_step(&before, &step.content)?;
             if step.subjects.iter().any(|subject| theirs.contains(subject)) {
                 continue;
             }
-            if matches!(step.content, StepContent::Text(_)) {
-                return Err(AppError::Conflict(format!(
-                    "the step \"{}\" replaces the whole file, so it would undo what was done in between; undo it or \
-                     discard the draft, and make the change again",
-                    step.message
-                )));
+            if let StepContent::Text(whole) = &step.content {
+                let merged = merge_text(&before, whole, &text, newest.version, &step.message)?;
+                step.subjects = subjects(&text, &merged).into_iter().collect();
+                step.content = StepContent::Text(merged);
             }
             text = after_step(&text, &step.content).map_err(|error| {
                 AppError::Conflict(format!(

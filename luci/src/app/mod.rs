@@ -3,13 +3,22 @@
 
 pub mod access;
 pub mod accounts;
+pub mod agents;
 pub mod auth;
 pub mod clusters;
 pub mod conf;
 pub mod detach;
 pub mod drafts;
+pub mod factors;
+pub mod fence_key;
+pub mod fencing;
+pub mod foresight;
+mod merge;
 pub mod nodes;
 pub mod requests;
+pub mod resources;
+pub mod secrets;
+pub mod tree;
 
 use std::sync::Arc;
 
@@ -35,6 +44,11 @@ pub struct App {
     pub background: Background,
     pub(crate) secrets: Secrets,
     pub(crate) logins: Arc<auth::LoginLimits>,
+    pub(crate) pending: factors::Pending,
+    /// Accounts of the system may log in; `None`: they may not.
+    pub(crate) pam: Option<Arc<auth::PamLogin>>,
+    /// One test of fence devices at a time: many devices accept one session only.
+    pub(crate) fence_tests: Arc<tokio::sync::Mutex<()>>,
     pub(crate) conf_lock: Arc<conf::ConfLocks>,
     pub(crate) conf_cache: Arc<conf::ConfCache>,
 }
@@ -50,6 +64,9 @@ impl App {
             background,
             secrets: Secrets::default(),
             logins: Arc::new(auth::LoginLimits::new()),
+            pending: factors::Pending::default(),
+            pam: None,
+            fence_tests: Arc::default(),
             conf_lock: Arc::default(),
             conf_cache: Arc::default(),
         }
@@ -84,6 +101,19 @@ impl App {
         self.repo
             .add_audit(NewAudit { user: &user, address: &who.address, cluster, action, object, detail, result })
             .await
+    }
+
+    /// The same for somebody who is not logged in yet: what they did to their own account.
+    pub(crate) async fn audit_of(
+        &self,
+        user: &str,
+        address: &str,
+        action: &str,
+        object: &str,
+        result: &str,
+    ) -> Result<(), RepoError> {
+        tracing::info!(user, action, object, result, "audit");
+        self.repo.add_audit(NewAudit { user, address, cluster: None, action, object, detail: "", result }).await
     }
 
     /// The cluster with this name.

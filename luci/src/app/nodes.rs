@@ -130,7 +130,15 @@ impl App {
         let row = self.add_entry(Some(cluster.id), &node).await?;
         let plan = Plan { kind: TaskKind::AddNode, cluster: Some(cluster.id), input: Input::AddNode { node: row } };
         let task = self.begin(who, plan, vec![(row, secret)]).await?;
-        self.audit(who, Some(&cluster.name), "add-node", name.as_str(), &node.host, "begun").await?;
+        self.audit(
+            who,
+            Some(&cluster.name),
+            "add-node",
+            name.as_str(),
+            &format!("address {host}", host = node.host),
+            "begun",
+        )
+        .await?;
         Ok(task)
     }
 

@@ -9,8 +9,10 @@ use tokio::sync::oneshot;
 
 use super::{App, AppError, Who};
 use crate::clock;
+use crate::ids::ClusterId;
 use crate::repo::clusters::Cluster;
 use crate::repo::requests::{RequestState, StoredRequest};
+use crate::repo::tasks::Task;
 use crate::ricci_client::{Ricci, RicciError};
 use crate::watcher::Link;
 
@@ -46,6 +48,40 @@ impl App {
         let answered = self.carry_on(request.clone());
         let _ = tokio::time::timeout(ANSWER_WAIT, answered).await;
         Ok(self.repo.request(&request.id).await?.unwrap_or(request))
+    }
+
+    /// Asks for something a task needs: once, however often its step is repeated.
+    pub(crate) async fn request_of_task(
+        &self,
+        task: &Task,
+        cluster: ClusterId,
+        word: &str,
+        command: Command,
+    ) -> Result<(), AppError> {
+        let request = StoredRequest {
+            id: RequestId(format!("{}-{word}", task.id)),
+            cluster,
+            user: task.user_name.clone(),
+            at: clock::now_ms(),
+            state: RequestState::Sending,
+            member: None,
+            text: None,
+            ended_at: None,
+            command,
+        };
+        let known = self.repo.request(&request.id).await?;
+        match known.map(|known| known.state) {
+            None => {
+                self.repo.add_request(&request).await?;
+                let _ = tokio::time::timeout(ANSWER_WAIT, self.carry_on(request)).await;
+                Ok(())
+            }
+            Some(RequestState::Refused | RequestState::Failed | RequestState::Lost) => {
+                let text = self.repo.request(&request.id).await?.and_then(|known| known.text).unwrap_or_default();
+                Err(AppError::Conflict(format!("the cluster did not do it ({word}): {text}")))
+            }
+            Some(RequestState::Sending | RequestState::Accepted | RequestState::Done) => Ok(()),
+        }
     }
 
     /// Sends a request and follows it to its end, beside everything else. Resolves at the first answer.
@@ -150,7 +186,7 @@ impl App {
     }
 
     /// The paired nodes' ricci, the one that feeds the status first, silent ones last.
-    pub(crate) async fn members(&self, cluster: crate::ids::ClusterId) -> Result<Vec<Ricci>, AppError> {
+    pub(crate) async fn members(&self, cluster: ClusterId) -> Result<Vec<Ricci>, AppError> {
         let nodes = self.repo.nodes_of(cluster).await?;
         let snapshot = self.watchers.snapshot(cluster);
         let mut members: Vec<(u8, Ricci)> = nodes

@@ -9,7 +9,8 @@ use super::session::Posted;
 use crate::app::accounts::{LINES_MAX, LINES_MIN};
 use crate::app::{App, AppError, Who};
 use crate::ids::{SessionId, TokenId};
-use crate::repo::users::{Preferences, Role, Theme};
+use crate::language::Language;
+use crate::repo::users::{LoginBy, Preferences, Role, Theme};
 use crate::views::accounts::{AccountPage, SessionLine, TokenRow};
 use crate::views::manage::FormErrors;
 
@@ -33,6 +34,8 @@ async fn account_page(
             .filter(|cluster| who.access.on(cluster.id).is_some())
             .map(|cluster| cluster.name.clone())
             .collect(),
+        pam: app.own_account(&who).await?.login == LoginBy::Pam,
+        has_factor: app.repo.factor(who.id).await?.is_some(),
         lines: (LINES_MIN, who.preferences.lines, LINES_MAX),
         secret,
         errors,
@@ -61,9 +64,11 @@ pub(super) async fn set_preferences(State(app): State<App>, Posted { who, fields
     let result = async {
         let lines = fields.number("lines", "the number of lines")?.unwrap_or(who.preferences.lines);
         let theme = Theme::parse(fields.text("theme")).unwrap_or(who.preferences.theme);
-        app.set_preferences(who.id, &Preferences { theme, lines }).await
+        let language = Language::parse(fields.text("language"));
+        app.set_preferences(who.id, &Preferences { theme, language, lines }).await
     };
     match result.await {
+        // The page that says it speaks the new language already.
         Ok(()) => go(&app, &who, HERE, "ok", "preferences stored").await,
         Err(error) => refused(&app, who, error).await,
     }

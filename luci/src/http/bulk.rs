@@ -1,4 +1,4 @@
-//! One action on several nodes or services at once. Each is asked for by itself, so that one refusal stops nothing else,
+//! One action on several clusters, nodes or services at once. Each is asked for by itself, so that one refusal stops nothing else,
 //! and the answer names every one.
 
 use axum::extract::{Path, State};
@@ -10,10 +10,12 @@ use super::forms::Fields;
 use super::pages::{Page, at, draw, go, shell};
 use super::services::command_of;
 use super::session::Posted;
+use crate::app::access::check_role;
 use crate::app::nodes::NodeOrder;
 use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
 use crate::repo::requests::RequestState;
+use crate::repo::users::Role;
 use crate::views::manage::ConfirmPage;
 
 /// What became of each: which were taken, and which were not, with the reason.
@@ -133,4 +135,63 @@ pub(super) async fn request_services(
     }
     let (kind, text) = tally.told(&verb);
     go(&app, &who, &at(&cluster, "/services"), kind, text).await
+}
+
+/// Starts or stops one cluster: the same order to each of its nodes. The error names the nodes that did not take it.
+async fn order_cluster(app: &App, who: &Who, name: &str, order: NodeOrder) -> Result<(), String> {
+    let ordered = async {
+        let cluster = app.cluster(name).await?;
+        check_role(who.access.on(cluster.id), Role::Operator)?;
+        let nodes = app.repo.nodes_of(cluster.id).await?;
+        let orders = nodes.iter().map(|node| app.order_node(who, &cluster, node.name.as_str(), order));
+        let results = join_all(orders).await;
+        let refused: Vec<String> = nodes
+            .iter()
+            .zip(results)
+            .filter_map(|(node, result)| Some(format!("{}: {}", node.name, result.err()?)))
+            .collect();
+        Ok::<Vec<String>, AppError>(refused)
+    };
+    match ordered.await {
+        Ok(refused) if refused.is_empty() => Ok(()),
+        Ok(refused) => Err(refused.join("; ")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) async fn order_clusters(State(app): State<App>, Posted { who, fields }: Posted) -> Page {
+    let clusters = chosen(&fields, "cluster")?;
+    let order = match fields.text("order") {
+        "start" => NodeOrder::Join,
+        "stop" => NodeOrder::Leave,
+        _ => return Err(PageError::NoSuchPage),
+    };
+    if order == NodeOrder::Leave && !fields.checked("confirmed") {
+        let heading = format!("Stop {}", clusters.join(", "));
+        return draw(&ConfirmPage {
+            shell: shell(&app, who, "Manage Clusters", "clusters").await?,
+            paragraphs: vec![
+                "All their services stop. Then the cluster software is stopped on every node, and no longer started at boot."
+                    .into(),
+            ],
+            action: "/clusters-order".into(),
+            button: heading.clone(),
+            heading,
+            danger: true,
+            type_name: None,
+            base: None,
+            hidden: std::iter::once(("order".to_owned(), "stop".to_owned()))
+                .chain(clusters.iter().map(|cluster| ("cluster".to_owned(), cluster.clone())))
+                .collect(),
+            back: "/clusters".into(),
+            error: None,
+        });
+    }
+    let results = join_all(clusters.iter().map(|cluster| order_cluster(&app, &who, cluster, order))).await;
+    let mut tally = Tally::default();
+    for (cluster, result) in clusters.iter().zip(results) {
+        tally.add(cluster.clone(), result);
+    }
+    let (kind, text) = tally.told(if order == NodeOrder::Join { "start" } else { "stop" });
+    go(&app, &who, "/clusters", kind, text).await
 }

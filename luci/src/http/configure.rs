@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use shared::conf::diff::{LineKind, diff, line_diff};
-use shared::conf::edit::{AttributeChanges, Attributes, Edit};
+use shared::conf::edit::{AttributeChanges, Attributes};
 use shared::conf::model::Conf;
 use shared::conf::{Document, Loaded, secret};
 use shared::ids::ConfVersion;
@@ -21,7 +21,7 @@ use crate::repo::confs::StoredConf;
 use crate::secrets;
 use crate::views::Shell;
 use crate::views::cluster::HeadPanel;
-use crate::views::conf::{ConfigurePage, DiffRow, FindingLine, TextPage, VersionLine, VersionPage, sections};
+use crate::views::conf::{ConfigurePage, DiffRow, FindingLine, TextPage, VersionLine, VersionPage};
 use crate::views::drafts::RolloutPanel;
 use crate::views::manage::FormErrors;
 
@@ -81,10 +81,12 @@ pub(super) fn new_attributes(fields: &Fields) -> Attributes {
     sent(fields).filter(|(_, value)| !value.is_empty()).collect()
 }
 
-fn sent(fields: &Fields) -> impl Iterator<Item = (String, String)> {
+fn sent(fields: &Fields) -> impl Iterator<Item = (String, String)> + '_ {
     let mut all = fields.prefixed("a-");
     all.extend(fields.attribute_rows());
-    all.into_iter().filter(|(name, value)| !(value.is_empty() && secrets::is_secret(name)))
+    // Secrets by the agent's own word are marked in the form; their names do not give them away.
+    let is_secret = |name: &str| secrets::is_secret(name) || fields.checked(&format!("keep-{name}"));
+    all.into_iter().filter(move |(name, value)| !(value.is_empty() && is_secret(name)))
 }
 
 /// Goes on after a change, saying which version it made.
@@ -93,6 +95,17 @@ pub(super) async fn changed(app: &App, who: &Who, to: &str, what: &str, changed:
         return go(app, who, to, "ok", format!("{what} in your draft, which now has {steps} changes")).await;
     }
     let missed: Vec<&str> = changed.missed.iter().map(|node| node.as_str()).collect();
+    if !changed.warnings.is_empty() && missed.is_empty() {
+        let text = format!("{what}: version {} is stored. But {}", changed.version, changed.warnings.join("; "));
+        return go(app, who, to, "warn", text).await;
+    }
+    if changed.still_wrong > 0 && missed.is_empty() {
+        let text = format!(
+            "{what}: version {} is stored; it still has {} errors that the version before had too: correct them under Configure",
+            changed.version, changed.still_wrong
+        );
+        return go(app, who, to, "warn", text).await;
+    }
     if missed.is_empty() {
         return go(app, who, to, "ok", format!("{what}: version {} is stored", changed.version)).await;
     }
@@ -104,57 +117,22 @@ pub(super) async fn changed(app: &App, who: &Who, to: &str, what: &str, changed:
     go(app, who, to, "warn", text).await
 }
 
-async fn configure_page(app: &App, who: Who, name: &str, errors: FormErrors) -> Result<ConfigurePage, PageError> {
-    let known = known(app, &who, name).await?;
+async fn configure_page(app: &App, who: Who, name: &str) -> Result<ConfigurePage, PageError> {
+    let mut known = known(app, &who, name).await?;
+    let differences = app.agent_differences(&known.cluster, &shared::conf::load(&known.stored.text)).await?;
+    known.findings.extend(differences.iter().map(FindingLine::new));
     let versions = app.repo.confs(known.cluster.id).await?;
     let lines = versions.iter().map(|conf| VersionLine::new(conf, conf.digest == known.stored.digest)).collect();
-    let sections = sections(|element| known.attributes(&format!("/cluster/{element}")));
     let (shell, head) = frame(app, who, &known.cluster, "configure").await?;
     let base = known.base();
-    Ok(ConfigurePage {
-        shell,
-        head,
-        cluster: known.cluster.name,
-        sections,
-        versions: lines,
-        findings: known.findings,
-        base,
-        errors,
-    })
+    Ok(ConfigurePage { shell, head, cluster: known.cluster.name, versions: lines, findings: known.findings, base })
 }
 
 pub(super) async fn configure(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
-    match configure_page(&app, who.clone(), &cluster, FormErrors::default()).await {
+    match configure_page(&app, who.clone(), &cluster).await {
         // A file that cannot be read can still be corrected as text.
         Err(PageError::App(AppError::Conflict(_))) => text_form(State(app), who, Path(cluster)).await,
         page => draw(&page?),
-    }
-}
-
-pub(super) async fn properties(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    Posted { who, fields }: Posted,
-) -> Page {
-    let cluster = app.cluster(&name).await?;
-    let section = fields.text("section").to_owned();
-    let attributes = attribute_changes(&fields);
-    let result = match fields.base() {
-        Ok(base) => {
-            let message = format!("{section} changed");
-            let edit = match section.as_str() {
-                "fence_daemon" => Ok(Edit::SetFenceDaemon { attributes }),
-                "totem" => Ok(Edit::SetTotem { attributes }),
-                "cman" => Ok(Edit::SetCman { attributes }),
-                _ => Err(AppError::NoSuch { what: "section", name: section.clone() }),
-            };
-            app.change_conf(&who, &cluster, base, &message, |_| edit.map(|edit| vec![edit])).await
-        }
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(done) => changed(&app, &who, &at(&cluster, "/configure"), "Properties changed", &done).await,
-        Err(error) => draw_refused(&configure_page(&app, who, &name, form_errors(error)?).await?),
     }
 }
 

@@ -18,6 +18,7 @@ use super::error::PageError;
 use super::session::SESSION_COOKIE;
 use crate::app::access::{Scope, check_role};
 use crate::app::{App, AppError, Who};
+use crate::language::{self, Language};
 use crate::repo::users::Role;
 use crate::tokens;
 
@@ -26,6 +27,8 @@ use crate::tokens;
 pub enum Rule {
     /// Anybody, also before the login.
     Open,
+    /// Every account, also one that must switch its second factor on before anything else.
+    Entering,
     /// Every account; the handler shows each only what it may see.
     Account,
     /// This role on luci itself.
@@ -125,15 +128,30 @@ async fn enter(State(door): State<Door>, params: RawPathParams, mut request: Req
     }
 }
 
+/// Lets pages speak the language that the browser asks for; the door changes to the account's own. The API speaks English,
+/// because programs read it.
+pub(super) async fn speak(request: Request, next: Next) -> Response {
+    let accepted = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let api = request.uri().path().starts_with("/api/");
+    let language = accepted.filter(|_| !api).map_or(Language::English, Language::accepted);
+    language::speak(language, next.run(request)).await
+}
+
 /// The one place that refuses for want of a login or of a role.
 async fn admit(door: &Door, params: &RawPathParams, parts: &Parts, api: bool) -> Result<Option<Who>, PageError> {
     if door.rule == Rule::Open {
         return Ok(None);
     }
     let mut who = known(&door.app, parts, api).await?;
+    if let (Some(own), false) = (who.preferences.language, api) {
+        language::prefer(own);
+    }
+    if door.rule != Rule::Entering && door.app.lacks_factor(&who).await? {
+        return Err(PageError::FactorFirst);
+    }
     let param = |name: &str| params.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
     match door.rule {
-        Rule::Open | Rule::Account => {}
+        Rule::Open | Rule::Entering | Rule::Account => {}
         Rule::Luci(needs) => check_role(who.access.everywhere(), needs)?,
         Rule::Cluster(needs) => {
             let cluster = door.app.cluster(param("cluster")).await?;

@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 
 use super::configure::{diff_rows, frame};
 use super::error::PageError;
+use super::foresight::draft_foresight;
 use super::pages::{Page, at, draw, draw_refused, form_errors, go};
 use super::session::Posted;
 use crate::app::{App, Who};
@@ -14,6 +15,7 @@ use crate::views::manage::FormErrors;
 async fn review_page(app: &App, who: Who, cluster: &str, errors: FormErrors) -> Result<ReviewPage, PageError> {
     let cluster = app.cluster(cluster).await?;
     let review = app.review(&who, &cluster).await?;
+    let foresight = draft_foresight(app, &who, &cluster).await?;
     let (shell, head) = frame(app, who, &cluster, "configure").await?;
     Ok(ReviewPage {
         shell,
@@ -26,6 +28,7 @@ async fn review_page(app: &App, who: Who, cluster: &str, errors: FormErrors) -> 
         blocked: crate::app::errors_of(&review.findings).count(),
         findings: review.findings.iter().map(FindingLine::new).collect(),
         moved: review.moved,
+        foresight,
         errors,
     })
 }

@@ -17,6 +17,9 @@ use crate::views::error::ErrorPage;
 pub enum PageError {
     #[error("logged out")]
     LoggedOut { next: String },
+    /// The account must switch a second factor on before it may do anything else.
+    #[error("no second factor")]
+    FactorFirst,
     #[error("wrong form token")]
     WrongToken,
     #[error("unreadable: {0}")]
@@ -111,6 +114,12 @@ pub(super) fn tell(error: &AppError) -> Told {
         AppError::Ricci(RicciError::NotPaired { .. } | RicciError::OtherCertificate { .. }) => {
             told(StatusCode::CONFLICT, "The node is not trusted", text, "Pair the node on its page.")
         }
+        AppError::Ricci(RicciError::Older { .. }) => told(
+            StatusCode::CONFLICT,
+            "The node's ricci is too old",
+            text,
+            "Nothing else was changed. The node's page says which version it has.",
+        ),
         AppError::Ricci(RicciError::Strange { .. }) => told(
             StatusCode::BAD_GATEWAY,
             "The node answered wrongly",
@@ -141,6 +150,7 @@ impl IntoResponse for PageError {
                 let target = if next == "/" { "/login".to_owned() } else { format!("/login?next={}", encode(next)) };
                 return Redirect::to(&target).into_response();
             }
+            Self::FactorFirst => return Redirect::to("/account/second-factor").into_response(),
             Self::WrongToken => told(
                 StatusCode::FORBIDDEN,
                 "This form is not valid",

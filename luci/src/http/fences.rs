@@ -1,22 +1,35 @@
 //! Fence devices and failover domains.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
-use shared::conf::edit::{Attributes, DomainNodeSpec, DomainSpec, Edit};
+use shared::agents::metadata::{AgentClass, Given, in_language};
+use shared::conf::edit::{AttributeChanges, Attributes, DomainNodeSpec, DomainSpec, Edit};
 use shared::conf::model::{Conf, Domain};
-use shared::ids::{DomainName, NodeName};
+use shared::conf::sealed;
+use shared::ids::{DomainName, NodeName, ServiceName};
+use shared::placement::course::course;
+use shared::placement::losses::losses;
 
 use super::configure::{Known, attribute_changes, changed, frame, known, new_attributes};
 use super::error::PageError;
+use super::fence_key::{self, key_view};
+use super::foresight::{Asked, suppose, suppose_edit};
 use super::forms::Fields;
-use super::pages::{Page, at, draw, draw_refused, form_errors};
+use super::pages::{Page, at, draw, draw_refused, form_errors, snapshot};
 use super::session::Posted;
+use crate::app::agents::check_attributes;
 use crate::app::conf::Current;
 use crate::app::{App, AppError, Who, detach};
+use crate::repo::clusters::Cluster;
 use crate::views::conf::{
     DomainLine, DomainNode, DomainPage, DomainsPage, FenceAgentsPage, FenceDevicePage, FenceDevicesPage, ThingLine,
 };
-use crate::views::fields::{AttributeForm, FENCE_AGENTS, fence_agent};
+use crate::views::fence_form;
+use crate::views::fencing::MethodLine;
+use crate::views::fields::{FENCE_AGENTS, fence_agent};
+use crate::views::foresight::{DomainPreview, LossLine, domain_notes};
 use crate::views::manage::FormErrors;
 
 /// Nodes whose methods use a device.
@@ -46,8 +59,25 @@ pub(super) async fn list(State(app): State<App>, who: Who, Path(cluster): Path<S
     let devices = devices.collect();
     let unprotected = known.conf.nodes.iter().filter(|node| node.methods.is_empty());
     let unprotected = unprotected.map(|node| node.name.to_string()).collect();
+    let snapshot = snapshot(&app, &known.cluster);
+    let reports = snapshot.nodes.iter().filter_map(|(name, seen)| Some((name, seen.report.as_ref()?)));
+    let lacking = reports.filter(|(_, report)| !report.secrets_missing.is_empty());
+    let lacking = lacking.map(|(name, report)| (name.to_string(), report.secrets_missing.join(", "))).collect();
     let (shell, head) = frame(&app, who, &known.cluster, "fence-devices").await?;
-    draw(&FenceDevicesPage { shell, head, devices, unprotected })
+    let plain = sealed::plain(&known.document, |_, _, _| false).len();
+    let methods = app.method_standings(&known.cluster, None).await?.iter().map(MethodLine::new).collect();
+    draw(&FenceDevicesPage { shell, head, devices, unprotected, plain, lacking, methods })
+}
+
+/// Moves the secrets that stand in the configuration to files on the nodes.
+pub(super) async fn move_secrets(
+    State(app): State<App>,
+    Path(cluster): Path<String>,
+    Posted { who, fields: _ }: Posted,
+) -> Page {
+    let row = app.cluster(&cluster).await?;
+    let done = app.move_secrets(&who, &row).await?;
+    changed(&app, &who, &at(&row, "/fence-devices"), "Secrets moved out of the configuration", &done).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,8 +95,14 @@ async fn device_page(
     errors: FormErrors,
 ) -> Result<FenceDevicePage, PageError> {
     let used_by = existing.map(|device| device_users(&known.conf, device)).unwrap_or_default();
+    let schema = app.agent_schema(&known.cluster, AgentClass::Fence, agent).await?;
+    let key = match agent {
+        fence_key::AGENT => Some(key_view(app, &known, existing, attributes).await?),
+        _ => None,
+    };
     let (shell, head) = frame(app, who, &known.cluster, "fence-devices").await?;
     Ok(FenceDevicePage {
+        key,
         shell,
         head,
         base: known.base(),
@@ -75,7 +111,9 @@ async fn device_page(
         name,
         agent_title: agent_title(agent),
         agent: agent.to_owned(),
-        form: AttributeForm::device(agent, attributes),
+        form: fence_form::device(agent, schema.as_ref(), attributes),
+        about: schema.as_ref().map(|schema| in_language(&schema.long, "en").to_owned()).unwrap_or_default(),
+        by_hand: schema.is_none(),
         used_by,
         errors,
     })
@@ -90,7 +128,8 @@ pub(super) async fn create_form(
     let known = known(&app, &who, &cluster).await?;
     if agent.is_empty() {
         let (shell, head) = frame(&app, who, &known.cluster, "fence-devices").await?;
-        return draw(&FenceAgentsPage { shell, head, agents: FENCE_AGENTS });
+        let installed = app.agent_choices(&known.cluster, AgentClass::Fence).await?;
+        return draw(&FenceAgentsPage { shell, head, agents: FENCE_AGENTS, installed });
     }
     let empty = Attributes::new();
     draw(&device_page(&app, who, known, (None, &agent), (String::new(), &empty), FormErrors::default()).await?)
@@ -118,6 +157,9 @@ pub(super) async fn create(
         check_agent(&agent)?;
         if name.is_empty() {
             return Err(AppError::field("name", "give the device a name"));
+        }
+        if let Some(schema) = app.agent_schema(&row, AgentClass::Fence, &agent).await? {
+            check_attributes(&schema, &attributes, |given| given == Given::Once)?;
         }
         let edit = Edit::AddFenceDevice { name: name.clone(), agent: agent.clone(), attributes };
         app.change_conf(&who, &row, fields.base()?, &format!("fence device {name} added"), |_| Ok(vec![edit])).await
@@ -162,6 +204,22 @@ pub(super) async fn show_device(
     draw(&device_form(&app, who, &cluster, &name, FormErrors::default()).await?)
 }
 
+/// The device as it would be, by its agent's metadata.
+async fn check_device(
+    app: &App,
+    who: &Who,
+    cluster: &str,
+    name: &str,
+    changes: &AttributeChanges,
+) -> Result<(), AppError> {
+    let known = known(app, who, cluster).await?;
+    let (agent, mut attributes) = device(&known, name)?;
+    let Some(schema) = app.agent_schema(&known.cluster, AgentClass::Fence, agent).await? else { return Ok(()) };
+    attributes.retain(|name, _| !matches!(changes.get(name), Some(None)));
+    attributes.extend(changes.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
+    check_attributes(&schema, &attributes, |given| given == Given::Once)
+}
+
 pub(super) async fn edit(
     State(app): State<App>,
     Path((cluster, name)): Path<(String, String)>,
@@ -174,6 +232,7 @@ pub(super) async fn edit(
         attributes.insert("name".into(), Some(new_name));
     }
     let result = async {
+        check_device(&app, &who, &cluster, &name, &attributes).await?;
         let edit = Edit::SetFenceDevice { name: name.clone(), attributes };
         app.change_conf(&who, &row, fields.base()?, &format!("fence device {name} changed"), |_| Ok(vec![edit])).await
     };
@@ -274,10 +333,16 @@ async fn domain_page(
     let nodes = names.into_iter().map(|name| {
         let listed = domain.nodes.iter().find(|node| node.name == name);
         let priority = listed.and_then(|node| node.priority).map_or_else(|| "1".into(), |p| p.to_string());
-        DomainNode { member: listed.is_some(), priority, name: name.0 }
+        DomainNode { member: listed.is_some(), gone: known.conf.node(&name).is_none(), priority, name: name.0 }
     });
     let nodes = nodes.collect();
     let used_by = existing.map(|name| domain_users(&known.conf, &name.into())).unwrap_or_default();
+    let model = model_of(domain);
+    let preview = DomainPreview::new(&course(&known.conf, &model));
+    let used = !used_by.is_empty();
+    let losses = losses(&known.conf, &model, &owners(app, &known.cluster));
+    let losses = losses.iter().map(|loss| LossLine::new(loss, used)).collect();
+    let notes = domain_notes(&known.conf, &model, used || existing.is_none());
     let (shell, head) = frame(app, who, &known.cluster, "failover-domains").await?;
     Ok(DomainPage {
         shell,
@@ -291,8 +356,56 @@ async fn domain_page(
         nofailback: domain.nofailback,
         nodes,
         used_by,
+        preview,
+        losses,
+        notes,
+        members: domain.nodes.iter().map(|node| node.name.to_string()).collect(),
+        supposed: None,
         errors,
     })
+}
+
+/// Where services run now.
+fn owners(app: &App, cluster: &Cluster) -> BTreeMap<ServiceName, NodeName> {
+    let snapshot = snapshot(app, cluster);
+    let services = snapshot.live().map(|status| status.services.as_slice()).unwrap_or_default();
+    services.iter().filter_map(|service| Some((service.name.clone(), service.owner.clone()?))).collect()
+}
+
+/// The domain as the engine would read it from cluster.conf.
+fn model_of(spec: &DomainSpec) -> Domain {
+    let priority = |node: &DomainNodeSpec| match node.priority {
+        Some(priority) if spec.ordered && (1..=100).contains(&priority) => priority,
+        _ => 0,
+    };
+    Domain {
+        name: spec.name.clone(),
+        ordered: spec.ordered,
+        restricted: spec.restricted,
+        nofailback: spec.nofailback,
+        nodes: spec.nodes.iter().map(|node| (node.name.clone(), priority(node))).collect(),
+    }
+}
+
+/// The form again, with what it would mean; nothing is written.
+async fn preview_domain(app: &App, who: Who, cluster: &str, existing: Option<&str>, fields: &Fields) -> Page {
+    let known = known(app, &who, cluster).await?;
+    let (domain, supposed, errors) = match sent_domain(fields) {
+        Ok(domain) => {
+            let sent = domain.clone();
+            let edit = match existing {
+                Some(name) => Edit::SetDomain { name: name.into(), domain: sent },
+                None => Edit::AddDomain { domain: sent },
+            };
+            (domain, Some(suppose_edit(app, &who, &known.cluster, edit).await?), FormErrors::default())
+        }
+        Err(error) => {
+            let domain = existing.map_or_else(|| Ok(empty_domain()), |name| stored_domain(&known, name))?;
+            (domain, None, form_errors(error)?)
+        }
+    };
+    let page = domain_page(app, who, known, existing, &domain, errors).await?;
+    draw(&DomainPage { supposed, ..page })
 }
 
 pub(super) async fn new_domain_form(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Page {
@@ -305,6 +418,9 @@ pub(super) async fn create_domain(
     Path(cluster): Path<String>,
     Posted { who, fields }: Posted,
 ) -> Page {
+    if fields.checked("preview") {
+        return preview_domain(&app, who, &cluster, None, &fields).await;
+    }
     let row = app.cluster(&cluster).await?;
     let result = async {
         let domain = sent_domain(&fields)?;
@@ -340,10 +456,17 @@ fn stored_domain(known: &Known, name: &str) -> Result<DomainSpec, AppError> {
     })
 }
 
-pub(super) async fn domain(State(app): State<App>, who: Who, Path((cluster, name)): Path<(String, String)>) -> Page {
+pub(super) async fn domain(
+    State(app): State<App>,
+    who: Who,
+    Path((cluster, name)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Page {
     let known = known(&app, &who, &cluster).await?;
     let domain = stored_domain(&known, &name)?;
-    draw(&domain_page(&app, who, known, Some(&name), &domain, FormErrors::default()).await?)
+    let supposed = suppose(&app, &known.cluster, &asked).await?;
+    let page = domain_page(&app, who, known, Some(&name), &domain, FormErrors::default()).await?;
+    draw(&DomainPage { supposed, ..page })
 }
 
 pub(super) async fn edit_domain(
@@ -351,6 +474,9 @@ pub(super) async fn edit_domain(
     Path((cluster, name)): Path<(String, String)>,
     Posted { who, fields }: Posted,
 ) -> Page {
+    if fields.checked("preview") {
+        return preview_domain(&app, who, &cluster, Some(&name), &fields).await;
+    }
     let row = app.cluster(&cluster).await?;
     let result = async {
         let edit = Edit::SetDomain { name: name.as_str().into(), domain: sent_domain(&fields)? };

@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use super::error::PageError;
 use super::pages::{draw, draw_refused, form_errors};
-use super::session::{Entry, EntryPosted, Posted, SESSION_COOKIE, cookie, gone};
-use crate::app::auth::NewSession;
+use super::session::{Entry, EntryPosted, Posted, SESSION_COOKIE, STEP_COOKIE, cookie, gone};
+use crate::app::auth::{Login, NewSession};
 use crate::app::{App, AppError};
 use crate::repo::sessions::Origin;
 use crate::tokens;
-use crate::views::manage::{LoginPage, SetupPage};
+use crate::views::manage::{LoginCodePage, LoginPage, SetupPage};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Next {
@@ -47,10 +47,42 @@ pub(super) async fn login(State(app): State<App>, posted: EntryPosted) -> Result
     let name = fields.text("name").to_owned();
     let next = local(fields.text("next")).to_owned();
     match app.login(&name, fields.raw("password").to_owned(), from).await {
-        Ok(session) => Ok(enter(session, &next)),
+        Ok(Login::Open(session)) => Ok(enter(session, &next)),
+        Ok(Login::Code { token: step }) => {
+            let jar = CookieJar::new().add(cookie(STEP_COOKIE, step));
+            Ok((jar, draw(&LoginCodePage { csrf: token, next, error: None })?).into_response())
+        }
         Err(AppError::Invalid { fields }) => {
             let error = fields.into_iter().next().map(|field| field.text);
             draw_refused(&LoginPage { csrf: token, next, name, error, fresh: false })
+        }
+        // The system could not be asked for the password; nobody is logged in yet who could look elsewhere.
+        Err(AppError::Unreachable(text)) => {
+            draw_refused(&LoginPage { csrf: token, next, name, error: Some(text), fresh: false })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The second step of a login: the cookie tells which password was right.
+pub(super) async fn login_code(
+    State(app): State<App>,
+    jar: CookieJar,
+    posted: EntryPosted,
+) -> Result<Response, PageError> {
+    let EntryPosted { fields, address, browser, token } = posted;
+    let from = Origin { address: &address, browser: &browser };
+    let next = local(fields.text("next")).to_owned();
+    let step = jar.get(STEP_COOKIE).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
+    match app.login_with_code(&step, fields.text("code"), from).await {
+        Ok(session) => Ok((CookieJar::new().add(gone(STEP_COOKIE)), enter(session, &next)).into_response()),
+        Err(AppError::Invalid { fields }) => {
+            let error = fields.into_iter().next().map(|field| field.text);
+            draw_refused(&LoginCodePage { csrf: token, next, error })
+        }
+        Err(AppError::Conflict(text)) => {
+            let page = LoginPage { csrf: token, next, name: String::new(), error: Some(text), fresh: false };
+            draw_refused(&page)
         }
         Err(error) => Err(error.into()),
     }

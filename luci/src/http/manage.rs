@@ -1,19 +1,23 @@
 //! Manage Clusters: list, create, add existing, remove; and the tasks that do it.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
 
+use super::error::encode;
 use super::forms::Fields;
 use super::pages::{Page, at, draw, draw_refused, form_errors, go, shell};
 use super::session::Posted;
 use crate::app::{App, AppError, Who};
 use crate::ids::NodeRow;
-use crate::repo::tasks::Task;
+use crate::repo::tasks::{Task, TaskState};
 use crate::repo::users::Role;
+use crate::views::badge::Kind;
 use crate::views::manage::{
     AddPage, ClusterLine, ClustersPage, ClustersPanel, ConfirmPage, CreatePage, FormErrors, NodeRowForm,
 };
-use crate::views::tasks::{TaskLine, TaskPage, TaskPanel, TasksPage};
+use crate::views::search::Sought;
+use crate::views::tasks::{TaskLine, TaskPage, TaskPanel, TasksPage, TasksPanel};
 
 /// Rows of an empty creation form.
 const EMPTY_ROWS: usize = 3;
@@ -22,28 +26,55 @@ pub(super) async fn home() -> Redirect {
     Redirect::to("/clusters")
 }
 
-pub(super) async fn clusters(State(app): State<App>, who: Who) -> Page {
-    let panel = clusters_panel(&app, &who).await?;
-    let shell = shell(&app, who, "Manage Clusters", "clusters").await?;
-    draw(&ClustersPage { shell, clusters: panel })
+/// What is looked for on the list of clusters.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    q: String,
+    /// `problems`, or nothing.
+    #[serde(default)]
+    only: String,
+}
+
+pub(super) async fn clusters(State(app): State<App>, who: Who, Query(asked): Query<Asked>) -> Page {
+    let panel = clusters_panel(&app, &who, &asked).await?;
+    let mut shell = shell(&app, who, "Manage Clusters", "clusters").await?;
+    let (q, only) = (encode(&asked.q), encode(&asked.only));
+    shell.live = shell.live.map(|live| format!("{live}&q={q}&only={only}"));
+    draw(&ClustersPage { shell, clusters: panel, query: asked.q })
 }
 
 /// The list of clusters with what is known of each.
-pub(super) async fn clusters_panel(app: &App, who: &Who) -> Result<ClustersPanel, AppError> {
+pub(super) async fn clusters_panel(app: &App, who: &Who, asked: &Asked) -> Result<ClustersPanel, AppError> {
+    let sought = Sought::new(&asked.q, asked.only == "problems");
     let mut tasks = app.repo.open_tasks().await?;
     tasks.retain(|task| who.access.on_task(task).is_some());
     let mut lines = Vec::new();
+    let mut hits = Vec::new();
     let clusters = app.repo.clusters().await?;
+    let counts = app.repo.node_counts().await?;
     for cluster in &clusters {
         let Some(role) = who.access.on(cluster.id) else { continue };
         let task = tasks.iter().find(|task| task.cluster_id == Some(cluster.id)).map(|task| task.id.clone());
         let snapshot = app.watchers.snapshot(cluster.id);
-        let nodes = app.repo.nodes_of(cluster.id).await?.len();
-        lines.push(ClusterLine::new(cluster, snapshot.as_ref(), nodes, task, role));
+        let nodes = counts.get(&cluster.id).copied().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        let line = ClusterLine::new(cluster, snapshot.as_ref(), nodes, task, role);
+        if sought.problems && line.badge.kind == Kind::Ok {
+            continue;
+        }
+        if !sought.text.is_empty() {
+            let conf = app.known_conf(cluster.id).await?;
+            let found = sought.hits(&cluster.name, conf.as_deref(), &app.repo.nodes_of(cluster.id).await?);
+            if found.is_empty() && !sought.is_in(&cluster.name) {
+                continue;
+            }
+            hits.extend(found);
+        }
+        lines.push(line);
     }
     let name_of = |task: &Task| clusters.iter().find(|c| Some(c.id) == task.cluster_id).map(|c| c.name.as_str());
     let tasks = tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect();
-    Ok(ClustersPanel { clusters: lines, tasks, administrator: who.may(Role::Administrator) })
+    Ok(ClustersPanel::new(lines, tasks, who.may(Role::Administrator)).with_search(sought, hits))
 }
 
 pub(super) async fn create_form(State(app): State<App>, who: Who) -> Page {
@@ -177,12 +208,19 @@ pub(super) async fn task(State(app): State<App>, who: Who, Path(id): Path<String
     draw(&TaskPage { shell, task: panel })
 }
 
-pub(super) async fn task_list(State(app): State<App>, who: Who) -> Page {
+/// The newest tasks.
+pub(super) async fn tasks_panel(app: &App, who: &Who) -> Result<TasksPanel, AppError> {
     let clusters = app.repo.clusters().await?;
     let mut tasks = app.repo.recent_tasks(who.preferences.lines).await?;
     tasks.retain(|task| who.access.on_task(task).is_some());
     let name_of = |task: &Task| clusters.iter().find(|c| Some(c.id) == task.cluster_id).map(|c| c.name.as_str());
-    let tasks = tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect();
+    // Who is waited for comes first; the rest stays in the order of time.
+    tasks.sort_by_key(|task| !matches!(task.state, TaskState::Confirm | TaskState::Failed));
+    Ok(TasksPanel { tasks: tasks.iter().map(|task| TaskLine::new(task, name_of(task))).collect() })
+}
+
+pub(super) async fn task_list(State(app): State<App>, who: Who) -> Page {
+    let tasks = tasks_panel(&app, &who).await?;
     let shell = shell(&app, who, "Tasks", "tasks").await?;
     draw(&TasksPage { shell, tasks })
 }

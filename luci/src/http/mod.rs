@@ -11,17 +11,27 @@ mod door;
 mod drafts;
 mod error;
 mod events;
+mod factors;
+mod fence_instance;
+mod fence_key;
+mod fence_test;
 mod fences;
+mod foresight;
 mod forms;
+mod guide;
 mod live;
 mod login;
 mod manage;
 mod nodes;
 mod overview;
 mod pages;
+mod resource_page;
 mod resources;
 mod services;
 mod session;
+mod settings;
+mod side;
+mod tree;
 mod users;
 
 use std::time::Duration;
@@ -61,7 +71,8 @@ pub fn routes() -> Vec<Route> {
 
 /// The server's router.
 pub fn router(app: App) -> Router {
-    let pages = door::behind_the_door(&app, routes()).fallback(error::not_found).with_state(app);
+    let sides = axum::Extension(side::Sides::default());
+    let pages = door::behind_the_door(&app, routes()).fallback(error::not_found).layer(sides).with_state(app);
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
@@ -69,6 +80,7 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(error::as_page))
+        .layer(middleware::from_fn(door::speak))
         .layer(header(header::CONTENT_SECURITY_POLICY, CSP))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
@@ -92,11 +104,13 @@ fn entrance() -> Vec<Route> {
         get("/favicon.ico", Rule::Open, assets::favicon),
         get("/login", Rule::Open, login::login_form),
         post("/login", Rule::Open, login::login),
-        post("/logout", Rule::Account, login::logout),
+        post("/login/code", Rule::Open, login::login_code),
+        post("/logout", Rule::Entering, login::logout),
         get("/setup", Rule::Open, login::setup_form),
         post("/setup", Rule::Open, login::setup),
         get("/", Rule::Account, manage::home),
         get("/clusters", Rule::Account, manage::clusters),
+        post("/clusters-order", Rule::Account, bulk::order_clusters),
         get("/create-cluster", Rule::Luci(ADMINISTRATOR), manage::create_form),
         post("/create-cluster", Rule::Luci(ADMINISTRATOR), manage::create),
         get("/add-cluster", Rule::Luci(ADMINISTRATOR), manage::add_form),
@@ -111,15 +125,21 @@ fn entrance() -> Vec<Route> {
         get("/audit", Rule::Account, events::audit),
         get("/users", Rule::Luci(ADMINISTRATOR), users::users),
         post("/users", Rule::Luci(ADMINISTRATOR), users::add_user),
+        post("/users-second-factor", Rule::Luci(ADMINISTRATOR), factors::demand),
         get("/users/{name}", Rule::Luci(ADMINISTRATOR), users::user),
         post("/users/{name}/roles", Rule::Luci(ADMINISTRATOR), users::set_roles),
         post("/users/{name}/password", Rule::Luci(ADMINISTRATOR), users::reset_password),
+        post("/users/{name}/second-factor/remove", Rule::Luci(ADMINISTRATOR), factors::remove_of),
         post("/users/{name}/sessions/{session}/end", Rule::Luci(ADMINISTRATOR), users::end_session),
         post("/users/{name}/tokens/{token}/revoke", Rule::Luci(ADMINISTRATOR), users::revoke_token),
         post("/users/{name}/remove", Rule::Luci(ADMINISTRATOR), users::remove_user),
         get("/account", Rule::Account, account::account),
         post("/account/password", Rule::Account, account::change_password),
         post("/account/preferences", Rule::Account, account::set_preferences),
+        get("/account/second-factor", Rule::Entering, factors::factor),
+        post("/account/second-factor/begin", Rule::Entering, factors::begin),
+        post("/account/second-factor/confirm", Rule::Entering, factors::confirm),
+        post("/account/second-factor/remove", Rule::Account, factors::remove),
         post("/account/sessions/{session}/end", Rule::Account, account::end_session),
         post("/account/tokens", Rule::Account, account::add_token),
         post("/account/tokens/{token}/revoke", Rule::Account, account::revoke_token),
@@ -134,6 +154,11 @@ fn cluster_pages() -> Vec<Route> {
         post("/clusters/{cluster}/remove", Rule::Cluster(ADMINISTRATOR), manage::remove),
         post("/clusters/{cluster}/lock", Rule::Cluster(OPERATOR), services::lock),
         get("/clusters/{cluster}/events", Rule::Cluster(VIEWER), events::events),
+        get("/clusters/{cluster}/events/file", Rule::Cluster(VIEWER), events::events_file),
+        get("/clusters/{cluster}/set-up", Rule::Cluster(VIEWER), guide::guide),
+        get("/clusters/{cluster}/what-if", Rule::Cluster(VIEWER), foresight::what_if),
+        get("/clusters/{cluster}/services/{service}/why", Rule::Cluster(VIEWER), foresight::service_why),
+        get("/clusters/{cluster}/nodes/{node}/why", Rule::Cluster(VIEWER), foresight::node_why),
         get("/clusters/{cluster}/nodes", Rule::Cluster(VIEWER), nodes::nodes),
         post("/clusters/{cluster}/nodes-order", Rule::Cluster(OPERATOR), bulk::order_nodes),
         post("/clusters/{cluster}/services-request", Rule::Cluster(OPERATOR), bulk::request_services),
@@ -144,6 +169,14 @@ fn cluster_pages() -> Vec<Route> {
         get("/clusters/{cluster}/nodes/{node}/pair", Rule::Cluster(ADMINISTRATOR), nodes::pair_form),
         post("/clusters/{cluster}/nodes/{node}/pair", Rule::Cluster(ADMINISTRATOR), nodes::pair),
         post("/clusters/{cluster}/nodes/{node}/fence-methods", Rule::Cluster(ADMINISTRATOR), nodes::edit_methods),
+        get("/clusters/{cluster}/nodes/{node}/fence-instance", Rule::Cluster(VIEWER), fence_instance::fence_instance),
+        post(
+            "/clusters/{cluster}/nodes/{node}/fence-instance",
+            Rule::Cluster(ADMINISTRATOR),
+            fence_instance::edit_fence_instance,
+        ),
+        get("/clusters/{cluster}/nodes/{node}/fence-test", Rule::Cluster(VIEWER), fence_test::fence_test),
+        post("/clusters/{cluster}/nodes/{node}/fence-test", Rule::Cluster(OPERATOR), fence_test::run_fence_test),
         get("/clusters/{cluster}/nodes/{node}/delete", Rule::Cluster(ADMINISTRATOR), nodes::delete_form),
         post("/clusters/{cluster}/nodes/{node}/delete", Rule::Cluster(ADMINISTRATOR), nodes::delete),
         get("/clusters/{cluster}/nodes/{node}/{order}", Rule::Cluster(OPERATOR), nodes::order_form),
@@ -159,28 +192,29 @@ fn cluster_pages() -> Vec<Route> {
         get(
             "/clusters/{cluster}/services/{service}/add-resource",
             Rule::Cluster(ADMINISTRATOR),
-            services::add_resource_form,
+            tree::add_resource_form,
         ),
-        post(
-            "/clusters/{cluster}/services/{service}/add-resource",
-            Rule::Cluster(ADMINISTRATOR),
-            services::add_resource,
-        ),
-        get("/clusters/{cluster}/services/{service}/resources/{place}", Rule::Cluster(VIEWER), services::resource_form),
+        post("/clusters/{cluster}/services/{service}/add-resource", Rule::Cluster(ADMINISTRATOR), tree::add_resource),
+        get("/clusters/{cluster}/services/{service}/resources/{place}", Rule::Cluster(VIEWER), tree::resource_form),
         post(
             "/clusters/{cluster}/services/{service}/resources/{place}",
             Rule::Cluster(ADMINISTRATOR),
-            services::edit_resource,
+            tree::edit_resource,
         ),
         post(
             "/clusters/{cluster}/services/{service}/resources/{place}/move",
             Rule::Cluster(ADMINISTRATOR),
-            services::move_resource,
+            tree::move_resource,
+        ),
+        get(
+            "/clusters/{cluster}/services/{service}/resources/{place}/remove",
+            Rule::Cluster(ADMINISTRATOR),
+            tree::remove_form,
         ),
         post(
             "/clusters/{cluster}/services/{service}/resources/{place}/remove",
             Rule::Cluster(ADMINISTRATOR),
-            services::remove_resource,
+            tree::remove_resource,
         ),
     ]
 }
@@ -193,6 +227,9 @@ fn configuration_pages() -> Vec<Route> {
         get("/clusters/{cluster}/fence-devices/{name}", Rule::Cluster(VIEWER), fences::show_device),
         post("/clusters/{cluster}/fence-devices/{name}", Rule::Cluster(ADMINISTRATOR), fences::edit),
         post("/clusters/{cluster}/fence-devices/{name}/delete", Rule::Cluster(ADMINISTRATOR), fences::delete),
+        post("/clusters/{cluster}/fence-key", Rule::Cluster(ADMINISTRATOR), fence_key::send_fence_key),
+        post("/clusters/{cluster}/fence-key/file", Rule::Cluster(ADMINISTRATOR), fence_key::download_fence_key),
+        post("/clusters/{cluster}/move-secrets", Rule::Cluster(ADMINISTRATOR), fences::move_secrets),
         get("/clusters/{cluster}/failover-domains", Rule::Cluster(VIEWER), fences::domains),
         get("/clusters/{cluster}/add-failover-domain", Rule::Cluster(ADMINISTRATOR), fences::new_domain_form),
         post("/clusters/{cluster}/add-failover-domain", Rule::Cluster(ADMINISTRATOR), fences::create_domain),
@@ -206,7 +243,16 @@ fn configuration_pages() -> Vec<Route> {
         post("/clusters/{cluster}/resources/{kind}/{name}", Rule::Cluster(ADMINISTRATOR), resources::edit),
         post("/clusters/{cluster}/resources/{kind}/{name}/delete", Rule::Cluster(ADMINISTRATOR), resources::delete),
         get("/clusters/{cluster}/configure", Rule::Cluster(VIEWER), configure::configure),
-        post("/clusters/{cluster}/configure", Rule::Cluster(ADMINISTRATOR), configure::properties),
+        get("/clusters/{cluster}/configure/quorum", Rule::Cluster(VIEWER), settings::quorum),
+        post("/clusters/{cluster}/configure/quorum", Rule::Cluster(ADMINISTRATOR), settings::set_quorum),
+        get("/clusters/{cluster}/configure/network", Rule::Cluster(VIEWER), settings::network),
+        post("/clusters/{cluster}/configure/network", Rule::Cluster(ADMINISTRATOR), settings::set_network),
+        get("/clusters/{cluster}/configure/logging", Rule::Cluster(VIEWER), settings::log_settings),
+        post("/clusters/{cluster}/configure/logging", Rule::Cluster(ADMINISTRATOR), settings::set_logging),
+        get("/clusters/{cluster}/configure/fence-daemon", Rule::Cluster(VIEWER), settings::fence_daemon),
+        post("/clusters/{cluster}/configure/fence-daemon", Rule::Cluster(ADMINISTRATOR), settings::set_fence_daemon),
+        get("/clusters/{cluster}/configure/rgmanager", Rule::Cluster(VIEWER), settings::rgmanager),
+        post("/clusters/{cluster}/configure/rgmanager", Rule::Cluster(ADMINISTRATOR), settings::set_rgmanager),
         get("/clusters/{cluster}/configure/versions/{version}", Rule::Cluster(VIEWER), configure::version),
         post(
             "/clusters/{cluster}/configure/versions/{version}/bring-back",

@@ -2,8 +2,10 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
+use shared::agents::metadata::{AgentClass, AgentSchema};
 use shared::conf::Document;
 use shared::conf::edit::{AttributeChanges, Edit, InstanceSpec, MethodSpec};
+use shared::conf::model::Conf;
 use shared::ids::NodeName;
 use shared::status::Command;
 
@@ -14,12 +16,14 @@ use super::pages::{
     Page, at, cluster_shell, draw, draw_refused, form_errors, go, known_conf, part, request_flash, shell, snapshot,
 };
 use super::session::Posted;
+use crate::app::agents::check_attributes;
 use crate::app::nodes::NodeOrder;
 use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
 use crate::views::cluster::HeadPanel;
 use crate::views::events::EventsPanel;
+use crate::views::fencing::MethodLine;
 use crate::views::manage::{ConfirmPage, FormErrors, NodeRowForm};
 use crate::views::node::{DeviceChoice, NodeFormPage, NodePage, NodePanel, NodesPage, NodesPanel, methods};
 use crate::watcher::Snapshot;
@@ -82,6 +86,7 @@ async fn node_page(app: &App, who: Who, cluster: &str, name: &str, errors: FormE
         name: name.to_owned(),
         root: node_address(&cluster, name),
         methods: methods(configured, conf.as_ref()),
+        standings: app.method_standings(&cluster, Some(&name.into())).await?.iter().map(MethodLine::new).collect(),
         devices: devices.map(|d| DeviceChoice { name: d.name.clone(), agent: d.agent.clone() }).collect(),
         domains: domains.collect(),
         votes: configured.map_or_else(String::new, |node| node.votes.to_string()),
@@ -115,6 +120,14 @@ fn order_words(order: &str, node: &str) -> Option<(String, Vec<String>, String)>
                 "The node stays in the configuration and can join again.",
             ],
             format!("Let {node} leave"),
+        ),
+        "standby" => say(
+            format!("Put {node} in standby"),
+            &[
+                "It stays a member with its vote, but gives its services away and takes none until it is taken out of standby. They come home then.",
+                "Services that may run nowhere else are stopped.",
+            ],
+            format!("Put {node} in standby"),
         ),
         "reboot" => say(
             format!("Reboot {node}"),
@@ -190,7 +203,7 @@ pub(super) async fn order(
 ) -> Page {
     let cluster = app.cluster(&cluster).await?;
     let back = node_address(&cluster, &node);
-    if order != "join" && !fields.checked("confirmed") {
+    if !matches!(order.as_str(), "join" | "unstandby") && !fields.checked("confirmed") {
         return Ok(Redirect::to(&format!("{back}/{order}")).into_response());
     }
     if order == "acknowledge-fence" && fields.text("type-name") != node {
@@ -201,6 +214,8 @@ pub(super) async fn order(
     let command = match order.as_str() {
         "fence" => Command::Fence { node: name },
         "acknowledge-fence" => Command::AcknowledgeFence { node: name },
+        "standby" => Command::Standby { node: name },
+        "unstandby" => Command::Unstandby { node: name },
         word => {
             let order = NodeOrder::parse(word).ok_or(PageError::NoSuchPage)?;
             app.order_node(&who, &cluster, &node, order).await?;
@@ -255,20 +270,46 @@ pub(super) async fn properties(
     }
 }
 
-/// The use of a fence device that a form describes.
-fn sent_instance(fields: &Fields) -> Result<InstanceSpec, AppError> {
+/// The use of a fence device that a form describes, by the names that the device's agent has for it today; `None`: the form adds
+/// none.
+async fn sent_instance(
+    app: &App,
+    cluster: &Cluster,
+    conf: Option<&Conf>,
+    fields: &Fields,
+) -> Result<Option<InstanceSpec>, AppError> {
+    if !matches!(fields.text("op"), "add-method" | "add-instance") {
+        return Ok(None);
+    }
     let device = fields.text("device").to_owned();
     if device.is_empty() {
         return Err(AppError::field("device", "choose a fence device"));
     }
-    Ok(InstanceSpec { device, attributes: new_attributes(fields) })
+    let mut attributes = new_attributes(fields);
+    let defined = conf.and_then(|conf| conf.fence_devices.iter().find(|one| one.name == device));
+    let schema = match defined {
+        Some(defined) => app.agent_schema(cluster, AgentClass::Fence, &defined.agent).await?,
+        None => None,
+    };
+    if let Some(schema) = schema {
+        check_attributes(&schema, &attributes, |_| false)?;
+        attributes = attributes.into_iter().map(|(name, value)| (todays_name(&schema, name), value)).collect();
+    }
+    Ok(Some(InstanceSpec { device, attributes }))
 }
 
-/// The methods of a node after what a form asks for.
+/// What the agent calls a parameter: the form's own field has the name that RHEL 6 had.
+fn todays_name(schema: &AgentSchema, name: String) -> String {
+    let known = schema.parameter(&name).filter(|known| known.deprecated);
+    known.and_then(|known| known.replaced_by.clone()).unwrap_or(name)
+}
+
+/// The methods of a node after what a form asks for. `instance`: what it adds.
 fn edited_methods(
     document: &Document,
     node: &NodeName,
     fields: &Fields,
+    instance: Option<&InstanceSpec>,
 ) -> Result<(Vec<MethodSpec>, String), AppError> {
     let found = MethodSpec::read(document, node);
     let mut methods =
@@ -281,7 +322,7 @@ fn edited_methods(
             if name.is_empty() || methods.iter().any(|method| method.name == name) {
                 return Err(AppError::field("method-name", "give the method a name that the node does not have yet"));
             }
-            methods.push(MethodSpec { name: name.to_owned(), devices: vec![sent_instance(fields)?] });
+            methods.push(MethodSpec { name: name.to_owned(), devices: vec![instance.cloned().ok_or_else(gone)?] });
             format!("fence method {name} added to {node}")
         }
         "remove-method" if place < methods.len() => {
@@ -298,7 +339,7 @@ fn edited_methods(
         }
         "add-instance" => {
             let method = methods.get_mut(place).ok_or_else(gone)?;
-            let instance = sent_instance(fields)?;
+            let instance = instance.cloned().ok_or_else(gone)?;
             let message = format!("fence device {} added to method {} of {node}", instance.device, method.name);
             method.devices.push(instance);
             message
@@ -328,9 +369,11 @@ pub(super) async fn edit_methods(
         let base = fields.base()?;
         let stored = app.working_conf(&who, &row).await?;
         let text = stored.map_or_else(String::new, |stored| stored.text);
-        let (_, message) = edited_methods(&shared::conf::load(&text).document, &name, &fields)?;
+        let loaded = shared::conf::load(&text);
+        let instance = sent_instance(&app, &row, loaded.conf.as_ref(), &fields).await?;
+        let (_, message) = edited_methods(&loaded.document, &name, &fields, instance.as_ref())?;
         app.change_conf(&who, &row, base, &message, |current| {
-            let (methods, _) = edited_methods(&current.loaded.document, &name, &fields)?;
+            let (methods, _) = edited_methods(&current.loaded.document, &name, &fields, instance.as_ref())?;
             Ok(vec![Edit::SetFenceMethods { node: name.clone(), methods }])
         })
         .await

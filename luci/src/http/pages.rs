@@ -7,13 +7,13 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use shared::conf::model::Conf;
 
 use super::error::{PageError, encode};
+use super::side::Side;
 use crate::app::{App, AppError, Who, errors_of};
 use crate::repo::clusters::Cluster;
 use crate::repo::requests::{RequestState, StoredRequest};
-use crate::repo::users::Role;
 use crate::views::drafts::DraftLine;
 use crate::views::manage::FormErrors;
-use crate::views::{Flash, NavCluster, Shell, SidePanel, nav_badge};
+use crate::views::{Flash, Shell};
 use crate::watcher::{Link, Snapshot};
 
 /// What a handler of a page returns.
@@ -29,24 +29,6 @@ pub(super) fn draw_refused(page: &impl Template) -> Page {
     Ok((axum::http::StatusCode::UNPROCESSABLE_ENTITY, Html(page.render()?)).into_response())
 }
 
-/// The menu as this reader sees it.
-pub(super) async fn side_panel(app: &App, who: &Who, tab: &str, here: Option<&str>) -> Result<SidePanel, PageError> {
-    let clusters = app.repo.clusters().await?.into_iter().filter(|cluster| who.access.on(cluster.id).is_some());
-    let tasks = app.repo.open_tasks().await?;
-    Ok(SidePanel {
-        clusters: clusters
-            .map(|cluster| NavCluster {
-                badge: nav_badge(app.watchers.snapshot(cluster.id).as_ref()),
-                name: cluster.name,
-            })
-            .collect(),
-        here: here.map(str::to_owned),
-        tab: tab.to_owned(),
-        open_tasks: tasks.iter().filter(|task| who.access.on_task(task).is_some()).count(),
-        manages: who.access.everywhere() == Some(Role::Administrator),
-    })
-}
-
 async fn frame(
     app: &App,
     who: Who,
@@ -55,7 +37,7 @@ async fn frame(
     here: Option<&str>,
     live: String,
 ) -> Result<Shell, PageError> {
-    let side = side_panel(app, &who, tab, here).await?;
+    let side = Side::read(app).await?.panel(&who, tab, here);
     let flash = match who.session() {
         Some(session) => app.repo.take_flash(session).await?,
         None => None,
@@ -96,7 +78,7 @@ pub(super) fn snapshot(app: &App, cluster: &Cluster) -> Snapshot {
         status: None,
         status_at: None,
         link: Link::Lost { since: cluster.created_at, why: "luci has just begun to watch it".into() },
-        nodes: std::collections::BTreeMap::new(),
+        nodes: Arc::default(),
         revision: 0,
     })
 }
@@ -145,15 +127,15 @@ pub(super) fn form_errors(error: AppError) -> Result<FormErrors, PageError> {
 
 /// What is said after a request was handed in.
 pub(super) fn request_flash(request: &StoredRequest) -> (&'static str, String) {
-    let what = format!("{} {}", request.command.verb(), crate::app::requests::object(&request.command));
+    let (verb, object) = (request.command.verb(), crate::app::requests::object(&request.command));
     let text = request.text.clone().unwrap_or_default();
     match request.state {
         RequestState::Sending => {
-            ("warn", format!("{what}: no member has answered yet; luci keeps trying for a minute"))
+            ("warn", format!("{verb} {object}: no member has answered yet; luci keeps trying for a minute"))
         }
-        RequestState::Accepted => ("ok", format!("{what}: accepted; the page shows how it goes on")),
-        RequestState::Done => ("ok", format!("{what}: {text}")),
-        RequestState::Refused => ("bad", format!("{what}: refused. {text}")),
-        RequestState::Failed | RequestState::Lost => ("bad", format!("{what}: {text}")),
+        RequestState::Accepted => ("ok", format!("{verb} {object}: accepted; the page shows how it goes on")),
+        RequestState::Done => ("ok", format!("{verb} {object}: {text}")),
+        RequestState::Refused => ("bad", format!("{verb} {object}: refused. {text}")),
+        RequestState::Failed | RequestState::Lost => ("bad", format!("{verb} {object}: {text}")),
     }
 }

@@ -1,31 +1,29 @@
-//! Service groups: list, one service, requests about it, its properties and its tree of resources.
+//! Service groups: list, one service, requests about it, and its properties. Its resources are in `tree`.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use serde::Deserialize;
-use shared::agents::mapping;
+use axum::extract::{Path, State};
 use shared::conf::edit::{AttributeChanges, Attributes, Edit, ResourceSpec, ServiceSpec};
 use shared::ids::{NodeName, ServiceName};
 use shared::status::Command;
 
-use super::configure::{Known, changed, frame, known, new_attributes};
+use super::configure::{Known, changed, frame, known};
 use super::error::PageError;
 use super::forms::Fields;
 use super::pages::{
     Page, at, cluster_shell, draw, draw_refused, form_errors, go, known_conf, part, request_flash, shell, snapshot,
 };
-use super::resources::{at_fields, check_kind, choices};
+use super::resources::choices;
 use super::session::Posted;
 use crate::app::{App, AppError, Who};
 use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
-use crate::secrets::is_secret;
 use crate::views::cluster::{HeadPanel, RequestsPanel};
-use crate::views::conf::{KindsPage, ResourcePage, ServiceForm, resource_nodes, spec_name};
+use crate::views::conf::ServiceForm;
 use crate::views::events::EventsPanel;
-use crate::views::fields::{AttributeForm, ISOLATION, isolation_fields, kind_choices, kind_title};
 use crate::views::manage::{ConfirmPage, FormErrors};
+use crate::views::resource_state::{StatePart, States, state_parts};
+use crate::views::resources::resource_nodes;
 use crate::views::service::{NewServicePage, ServicePage, ServicePanel, ServicesPage, ServicesPanel};
 use crate::watcher::Snapshot;
 
@@ -77,6 +75,19 @@ pub(super) async fn service_panel(
     Ok(ServicePanel::new(&cluster.name, &name, snapshot, RequestsPanel::new(&requests), who))
 }
 
+/// The states of the resources of a service that is in force.
+pub(super) async fn resource_states(
+    app: &App,
+    cluster: &Cluster,
+    service: &str,
+    snapshot: &Snapshot,
+) -> Result<Vec<StatePart>, PageError> {
+    let name = ServiceName::parse(service);
+    let conf = known_conf(app, cluster).await?;
+    let tree = conf.as_deref().and_then(|conf| conf.service(&name)).map(|service| service.tree.as_slice());
+    Ok(state_parts(tree.unwrap_or_default(), &States::new(snapshot, conf.as_deref(), &name)))
+}
+
 async fn service_page(
     app: &App,
     who: Who,
@@ -96,17 +107,20 @@ async fn service_page(
         spec.as_ref().and_then(|spec| Some(ServiceForm::of(known.conf.service(&name)?, &spec.attributes, &known.conf)));
     let filter = EventFilter { subject: Some(("service", name.0.clone())), ..EventFilter::default() };
     let events = app.repo.events(known.cluster.id, &filter, EVENTS).await?;
-    let panels = format!("head,service,events&service={}", part(name.as_str()));
+    let panels = format!("head,service,states,events&service={}", part(name.as_str()));
+    let newest = known_conf(app, &known.cluster).await?;
+    let now = States::new(&snapshot, newest.as_deref(), &name);
     Ok(ServicePage {
         head: HeadPanel::new(&known.cluster.name, &snapshot, &who),
         service: service_panel(app, &who, &known.cluster, name.as_str(), &snapshot).await?,
         events: EventsPanel::new(&events),
-        tree: spec.map(|spec| resource_nodes(&spec.resources, "")).unwrap_or_default(),
+        tree: spec.map(|spec| resource_nodes(&spec.resources, &now)).unwrap_or_default(),
         form,
         base: known.base(),
         shell: cluster_shell(app, who, &known.cluster, "services", &panels).await?,
         root: service_address(&known.cluster, name.as_str()),
         name: name.0,
+        entered: Vec::new(),
         errors,
     })
 }
@@ -149,7 +163,7 @@ pub(super) fn command_of(verb: &str, node: Option<NodeName>, service: ServiceNam
     })
 }
 
-fn service_address(cluster: &Cluster, service: &str) -> String {
+pub(super) fn service_address(cluster: &Cluster, service: &str) -> String {
     at(cluster, &format!("/services/{}", part(service)))
 }
 
@@ -237,7 +251,7 @@ pub(super) async fn create_form(State(app): State<App>, who: Who, Path(cluster):
 }
 
 /// A use of a shared resource, from `kind:name`.
-fn reference(text: &str) -> Result<ResourceSpec, AppError> {
+pub(super) fn reference(text: &str) -> Result<ResourceSpec, AppError> {
     let (kind, name) = text.split_once(':').ok_or_else(|| AppError::field("shared", "choose a resource"))?;
     Ok(ResourceSpec {
         kind: kind.to_owned(),
@@ -315,7 +329,13 @@ pub(super) async fn edit(
     };
     match result.await {
         Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Properties changed", &done).await,
-        Err(error) => draw_refused(&service_page(&app, who, &cluster, &service, form_errors(error)?).await?),
+        Err(error) => {
+            let errors = form_errors(error)?;
+            let sent = sent_form(&fields, &known(&app, &who, &cluster).await?);
+            let mut page = service_page(&app, who, &cluster, &service, errors).await?;
+            page.entered = page.form.as_ref().map(|stored| stored.differing(&sent)).unwrap_or_default();
+            draw_refused(&page)
+        }
     }
 }
 
@@ -356,325 +376,4 @@ pub(super) async fn delete(
     let edit = Edit::RemoveService { name: name.clone() };
     let done = app.change_conf(&who, &row, fields.base()?, &format!("{name} deleted"), |_| Ok(vec![edit])).await?;
     changed(&app, &who, &at(&row, "/services"), &format!("{name} deleted"), &done).await
-}
-
-// The tree of resources.
-
-/// A place in a tree: the index on each level.
-fn path_of(place: &str) -> Result<Vec<usize>, AppError> {
-    if place.is_empty() {
-        return Ok(Vec::new());
-    }
-    place
-        .split('.')
-        .map(|index| index.parse().map_err(|_| AppError::NoSuch { what: "place in the tree", name: place.to_owned() }))
-        .collect()
-}
-
-/// The list in which the last index of a path counts.
-fn level<'t>(tree: &'t mut Vec<ResourceSpec>, path: &[usize]) -> Option<&'t mut Vec<ResourceSpec>> {
-    match path {
-        [] | [_] => Some(tree),
-        [first, rest @ ..] => level(&mut tree.get_mut(*first)?.children, rest),
-    }
-}
-
-fn find<'t>(tree: &'t [ResourceSpec], path: &[usize]) -> Option<&'t ResourceSpec> {
-    match path {
-        [] => None,
-        [last] => tree.get(*last),
-        [first, rest @ ..] => find(&tree.get(*first)?.children, rest),
-    }
-}
-
-fn find_mut<'t>(tree: &'t mut Vec<ResourceSpec>, path: &[usize]) -> Option<&'t mut ResourceSpec> {
-    let last = *path.last()?;
-    level(tree, path)?.get_mut(last)
-}
-
-fn gone() -> AppError {
-    AppError::Conflict("this resource is not there any more; reload the page".into())
-}
-
-/// Changes the tree of a service as one new version.
-async fn change_tree(
-    app: &App,
-    who: &Who,
-    cluster: &Cluster,
-    service: &ServiceName,
-    fields: &Fields,
-    message: &str,
-    change: impl FnOnce(&mut Vec<ResourceSpec>) -> Result<(), AppError>,
-) -> Result<crate::app::conf::Changed, AppError> {
-    app.change_conf(who, cluster, fields.base()?, message, |current| {
-        let spec = ServiceSpec::read(&current.loaded.document, service);
-        let mut tree = spec.ok_or_else(|| AppError::NoSuch { what: "service", name: service.0.clone() })?.resources;
-        change(&mut tree)?;
-        let attributes = AttributeChanges::new();
-        Ok(vec![Edit::SetService { name: service.clone(), attributes, resources: Some(tree) }])
-    })
-    .await
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct NewResource {
-    #[serde(default)]
-    parent: String,
-    #[serde(default)]
-    kind: String,
-}
-
-pub(super) async fn add_resource_form(
-    State(app): State<App>,
-    who: Who,
-    Path((cluster, service)): Path<(String, String)>,
-    Query(new): Query<NewResource>,
-) -> Page {
-    let known = known(&app, &who, &cluster).await?;
-    let name = ServiceName::parse(&service);
-    let spec = ServiceSpec::read(&known.document, &name);
-    let spec = spec.ok_or_else(|| AppError::NoSuch { what: "service", name: name.0.clone() })?;
-    let above = match find(&spec.resources, &path_of(&new.parent)?) {
-        Some(parent) => format!("{} {}", kind_title(&parent.kind), spec_name(parent)),
-        None => name.to_string(),
-    };
-    let root = service_address(&known.cluster, name.as_str());
-    if new.kind.is_empty() {
-        let (shell, head) = frame(&app, who, &known.cluster, "services").await?;
-        return draw(&KindsPage {
-            shell,
-            head,
-            heading: format!("Add a resource to {above}"),
-            kinds: kind_choices(),
-            to: format!("{root}/add-resource?parent={}&kind=", new.parent),
-            back: root.clone(),
-            shared: choices(&known.conf),
-            action: format!("{root}/add-resource"),
-            parent: new.parent,
-            base: known.base(),
-        });
-    }
-    check_kind(&new.kind)?;
-    let empty = Attributes::new();
-    let place = TreePlace { name: &name, kind: &new.kind, place: None, parent: Some(new.parent) };
-    draw(&tree_page(&app, who, known, place, &empty, FormErrors::default()).await?)
-}
-
-/// Which resource of a tree a page is about.
-struct TreePlace<'a> {
-    name: &'a ServiceName,
-    kind: &'a str,
-    /// `None`: a new one.
-    place: Option<&'a str>,
-    parent: Option<String>,
-}
-
-async fn tree_page(
-    app: &App,
-    who: Who,
-    known: Known,
-    at_place: TreePlace<'_>,
-    attributes: &Attributes,
-    errors: FormErrors,
-) -> Result<ResourcePage, PageError> {
-    let TreePlace { name, kind, place, parent } = at_place;
-    let root = service_address(&known.cluster, name.as_str());
-    let title = kind_title(kind);
-    let reference = attributes.contains_key("ref");
-    let (shell, head) = frame(app, who, &known.cluster, "services").await?;
-    let mut form = AttributeForm::resource(kind, attributes);
-    if reference {
-        form.fields.clear();
-        form.extras.clear();
-    }
-    Ok(ResourcePage {
-        shell,
-        head,
-        heading: match place {
-            Some(_) => format!("{title} in {name}"),
-            None => format!("Add to {name}: {title}"),
-        },
-        action: match place {
-            Some(place) => format!("{root}/resources/{place}"),
-            None => format!("{root}/add-resource"),
-        },
-        button: if place.is_some() { "Apply".into() } else { "Add resource".into() },
-        back: root,
-        kind: kind.to_owned(),
-        title,
-        form,
-        isolation: isolation_fields(attributes),
-        parent,
-        delete: None,
-        used_by: Vec::new(),
-        note: mapping::kind(kind).and_then(|row| row.note),
-        base: known.base(),
-        errors,
-    })
-}
-
-pub(super) async fn add_resource(
-    State(app): State<App>,
-    Path((cluster, service)): Path<(String, String)>,
-    Posted { who, fields }: Posted,
-) -> Page {
-    let row = app.cluster(&cluster).await?;
-    let name = ServiceName::parse(&service);
-    let kind = fields.text("kind").to_owned();
-    let parent = fields.text("parent").to_owned();
-    let result = async {
-        let spec = match fields.optional("shared") {
-            Some(shared) => reference(&shared)?,
-            None => {
-                check_kind(&kind)?;
-                ResourceSpec {
-                    kind: kind.clone(),
-                    reference: None,
-                    attributes: new_attributes(&fields),
-                    actions: Vec::new(),
-                    children: Vec::new(),
-                }
-            }
-        };
-        let path = path_of(&parent)?;
-        let message = format!("{} {} added to {name}", spec.kind, spec_name(&spec));
-        change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
-            if path.is_empty() {
-                tree.push(spec);
-            } else {
-                find_mut(tree, &path).ok_or_else(gone)?.children.push(spec);
-            }
-            Ok(())
-        })
-        .await
-    };
-    match result.await {
-        Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Resource added", &done).await,
-        Err(error) if kind.is_empty() => Err(error.into()),
-        Err(error) => {
-            let errors = at_fields(form_errors(error)?);
-            let known = known(&app, &who, &cluster).await?;
-            let sent = new_attributes(&fields);
-            let place = TreePlace { name: &name, kind: &kind, place: None, parent: Some(parent) };
-            draw_refused(&tree_page(&app, who, known, place, &sent, errors).await?)
-        }
-    }
-}
-
-fn stored_spec(known: &Known, name: &ServiceName, place: &str) -> Result<ResourceSpec, AppError> {
-    let spec = ServiceSpec::read(&known.document, name).ok_or_else(gone)?;
-    find(&spec.resources, &path_of(place)?).cloned().ok_or_else(gone)
-}
-
-/// The attributes of a resource for its form; a reference is marked as one.
-fn form_attributes(spec: &ResourceSpec) -> Attributes {
-    let mut attributes = spec.attributes.clone();
-    if let Some(reference) = &spec.reference {
-        attributes.insert("ref".into(), reference.clone());
-    }
-    attributes
-}
-
-pub(super) async fn resource_form(
-    State(app): State<App>,
-    who: Who,
-    Path((cluster, service, place)): Path<(String, String, String)>,
-) -> Page {
-    let known = known(&app, &who, &cluster).await?;
-    let name = ServiceName::parse(&service);
-    let spec = stored_spec(&known, &name, &place)?;
-    let at_place = TreePlace { name: &name, kind: &spec.kind, place: Some(&place), parent: None };
-    draw(&tree_page(&app, who, known, at_place, &form_attributes(&spec), FormErrors::default()).await?)
-}
-
-/// Sets the attributes that the form shows; the others, and secrets that were left empty, stay.
-fn set_attributes(spec: &mut ResourceSpec, fields: &Fields) {
-    let mut shown = fields.prefixed("a-");
-    shown.extend(fields.attribute_rows());
-    for (name, value) in shown {
-        let keeps_secret = value.is_empty() && is_secret(&name);
-        if keeps_secret || (spec.reference.is_some() && !ISOLATION.contains(&name.as_str())) {
-            continue;
-        }
-        if value.is_empty() {
-            spec.attributes.remove(&name);
-        } else {
-            spec.attributes.insert(name, value);
-        }
-    }
-}
-
-pub(super) async fn edit_resource(
-    State(app): State<App>,
-    Path((cluster, service, place)): Path<(String, String, String)>,
-    Posted { who, fields }: Posted,
-) -> Page {
-    let row = app.cluster(&cluster).await?;
-    let name = ServiceName::parse(&service);
-    let result = async {
-        let path = path_of(&place)?;
-        let message = format!("resource of {name} changed");
-        change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
-            set_attributes(find_mut(tree, &path).ok_or_else(gone)?, &fields);
-            Ok(())
-        })
-        .await
-    };
-    match result.await {
-        Ok(done) => changed(&app, &who, &service_address(&row, name.as_str()), "Resource changed", &done).await,
-        Err(error) => {
-            let errors = at_fields(form_errors(error)?);
-            let known = known(&app, &who, &cluster).await?;
-            let mut spec = stored_spec(&known, &name, &place)?;
-            set_attributes(&mut spec, &fields);
-            let at_place = TreePlace { name: &name, kind: &spec.kind, place: Some(&place), parent: None };
-            draw_refused(&tree_page(&app, who, known, at_place, &form_attributes(&spec), errors).await?)
-        }
-    }
-}
-
-pub(super) async fn move_resource(
-    State(app): State<App>,
-    Path((cluster, service, place)): Path<(String, String, String)>,
-    Posted { who, fields }: Posted,
-) -> Page {
-    let row = app.cluster(&cluster).await?;
-    let name = ServiceName::parse(&service);
-    let path = path_of(&place)?;
-    let up = fields.text("to") == "up";
-    let message = format!("resources of {name} reordered");
-    let done = change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
-        let last = *path.last().ok_or_else(gone)?;
-        let list = level(tree, &path).ok_or_else(gone)?;
-        let other = if up { last.checked_sub(1) } else { Some(last + 1) };
-        match other {
-            Some(other) if other < list.len() && last < list.len() => list.swap(last, other),
-            _ => return Err(gone()),
-        }
-        Ok(())
-    })
-    .await?;
-    changed(&app, &who, &service_address(&row, name.as_str()), "Resources reordered", &done).await
-}
-
-pub(super) async fn remove_resource(
-    State(app): State<App>,
-    Path((cluster, service, place)): Path<(String, String, String)>,
-    Posted { who, fields }: Posted,
-) -> Page {
-    let row = app.cluster(&cluster).await?;
-    let name = ServiceName::parse(&service);
-    let path = path_of(&place)?;
-    let message = format!("resource removed from {name}");
-    let done = change_tree(&app, &who, &row, &name, &fields, &message, |tree| {
-        let last = *path.last().ok_or_else(gone)?;
-        let list = level(tree, &path).ok_or_else(gone)?;
-        if last >= list.len() {
-            return Err(gone());
-        }
-        list.remove(last);
-        Ok(())
-    })
-    .await?;
-    changed(&app, &who, &service_address(&row, name.as_str()), "Resource removed", &done).await
 }

@@ -16,6 +16,8 @@ use crate::tokens;
 pub const SESSION_COOKIE: &str = "__Host-luci";
 /// Ties the login form to the browser before there is a session.
 const ENTRY_COOKIE: &str = "__Host-luci-entry";
+/// A login whose password was right and whose code is missing.
+pub(super) const STEP_COOKIE: &str = "__Host-luci-step";
 /// Name of the form token's field.
 pub(super) const TOKEN_FIELD: &str = "csrf";
 

@@ -9,18 +9,27 @@ use super::session::Posted;
 use crate::app::accounts::Roles;
 use crate::app::{App, Who};
 use crate::ids::{SessionId, TokenId};
-use crate::repo::users::Role;
+use crate::repo::users::{LoginBy, Role};
 use crate::views::accounts::{ClusterRole, SessionLine, TokenRow, UserLine, UserPage, UsersPage};
 use crate::views::manage::FormErrors;
 
-async fn users_page(app: &App, who: Who, name: String, errors: FormErrors) -> Result<UsersPage, PageError> {
+pub(super) async fn users_page(app: &App, who: Who, name: String, errors: FormErrors) -> Result<UsersPage, PageError> {
     let clusters = app.repo.clusters().await?;
     let mut users = Vec::new();
     for user in app.repo.users().await? {
         let grants = app.repo.grants_of(user.id).await?;
-        users.push(UserLine::new(&user, &grants, &clusters));
+        let factor = app.repo.factor(user.id).await?.is_some();
+        users.push(UserLine::new(&user, &grants, &clusters, factor));
     }
-    Ok(UsersPage { shell: shell(app, who, "Users", "users").await?, users, name, errors })
+    Ok(UsersPage {
+        demanded_from: app.repo.factor_demanded_from().await?,
+        lacking: app.without_demanded_factor().await?,
+        shell: shell(app, who, "Users", "users").await?,
+        users,
+        name,
+        pam: app.has_pam(),
+        errors,
+    })
 }
 
 pub(super) async fn users(State(app): State<App>, who: Who) -> Page {
@@ -30,7 +39,12 @@ pub(super) async fn users(State(app): State<App>, who: Who) -> Page {
 pub(super) async fn add_user(State(app): State<App>, Posted { who, fields }: Posted) -> Page {
     let name = fields.text("name").to_owned();
     let roles = Roles { everywhere: Role::parse(fields.text("everywhere")), ..Roles::default() };
-    match app.add_user(&who, &name, fields.raw("password").to_owned(), &roles).await {
+    let added = if fields.text("login") == "pam" {
+        app.add_pam_user(&who, &name, &roles).await
+    } else {
+        app.add_user(&who, &name, fields.raw("password").to_owned(), &roles).await
+    };
+    match added {
         Ok(()) => {
             let to = format!("/users/{}", part(&name));
             go(&app, &who, &to, "ok", format!("{name} was added; here are its roles on single clusters")).await
@@ -48,6 +62,8 @@ async fn user_page(app: &App, who: Who, name: &str, errors: FormErrors) -> Resul
     let tokens = app.repo.api_tokens_of(user.id).await?;
     Ok(UserPage {
         own: user.id == who.id,
+        pam: user.login == LoginBy::Pam,
+        factor_since: app.repo.factor(user.id).await?.map(|factor| crate::views::time(factor.totp_since)),
         everywhere: user.everywhere,
         roles: clusters
             .iter()

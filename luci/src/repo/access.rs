@@ -37,7 +37,8 @@ pub struct NewApiToken<'a> {
 impl Repo {
     /// The roles that an account has on single clusters.
     pub async fn grants_of(&self, user: UserId) -> Result<BTreeMap<ClusterId, Role>> {
-        let rows: Vec<(ClusterId, Role)> = sqlx::query_as("SELECT cluster_id, role FROM grants WHERE user_id = $1")
+        let rows: Vec<(ClusterId, Role)> = self
+            .query_as("SELECT cluster_id, role FROM grants WHERE user_id = $1")
             .bind(user)
             .fetch_all(&self.pool)
             .await?;
@@ -52,18 +53,18 @@ impl Repo {
         grants: &BTreeMap<ClusterId, Role>,
     ) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query("UPDATE users SET everywhere = $2 WHERE id = $1")
+        self.query("UPDATE users SET everywhere = $2 WHERE id = $1")
             .bind(user)
             .bind(everywhere)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
-        sqlx::query("DELETE FROM grants WHERE user_id = $1").bind(user).execute(&mut *tx).await?;
+        self.query("DELETE FROM grants WHERE user_id = $1").bind(user).execute(&mut tx).await?;
         for (cluster, role) in grants {
-            sqlx::query("INSERT INTO grants (user_id, cluster_id, role) VALUES ($1, $2, $3)")
+            self.query("INSERT INTO grants (user_id, cluster_id, role) VALUES ($1, $2, $3)")
                 .bind(user)
                 .bind(cluster)
                 .bind(role)
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
         }
         tx.commit().await?;
@@ -72,45 +73,48 @@ impl Repo {
 
     /// False if the account already has a token of this name.
     pub async fn add_api_token(&self, token: NewApiToken<'_>) -> Result<bool> {
-        let done = sqlx::query(
-            "INSERT INTO api_tokens (token_hash, user_id, name, role, cluster_id, created_at)
+        let done = self
+            .query(
+                "INSERT INTO api_tokens (token_hash, user_id, name, role, cluster_id, created_at)
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, name) DO NOTHING",
-        )
-        .bind(token.token_hash)
-        .bind(token.user)
-        .bind(token.name)
-        .bind(token.role)
-        .bind(token.cluster)
-        .bind(clock::now_ms())
-        .execute(&self.pool)
-        .await?;
+            )
+            .bind(token.token_hash)
+            .bind(token.user)
+            .bind(token.name)
+            .bind(token.role)
+            .bind(token.cluster)
+            .bind(clock::now_ms())
+            .execute(&self.pool)
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 
     /// In order of their names.
     pub async fn api_tokens_of(&self, user: UserId) -> Result<Vec<ApiToken>> {
-        Ok(sqlx::query_as(
-            "SELECT id, user_id, name, role, cluster_id, created_at, used_at FROM api_tokens
+        Ok(self
+            .query_as(
+                "SELECT id, user_id, name, role, cluster_id, created_at, used_at FROM api_tokens
              WHERE user_id = $1 ORDER BY name",
-        )
-        .bind(user)
-        .fetch_all(&self.pool)
-        .await?)
+            )
+            .bind(user)
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     /// The token with this hash, unless it was revoked.
     pub async fn api_token(&self, token_hash: &str) -> Result<Option<ApiToken>> {
         let now = clock::now_ms();
-        let found: Option<ApiToken> = sqlx::query_as(
-            "SELECT id, user_id, name, role, cluster_id, created_at, used_at FROM api_tokens WHERE token_hash = $1",
-        )
-        .bind(token_hash)
-        .fetch_optional(&self.pool)
-        .await?;
+        let found: Option<ApiToken> = self
+            .query_as(
+                "SELECT id, user_id, name, role, cluster_id, created_at, used_at FROM api_tokens WHERE token_hash = $1",
+            )
+            .bind(token_hash)
+            .fetch_optional(&self.pool)
+            .await?;
         if let Some(token) = &found
             && now - token.used_at.unwrap_or(0) > USED_STEP_MS
         {
-            sqlx::query("UPDATE api_tokens SET used_at = $2 WHERE id = $1")
+            self.query("UPDATE api_tokens SET used_at = $2 WHERE id = $1")
                 .bind(token.id)
                 .bind(now)
                 .execute(&self.pool)
@@ -121,12 +125,12 @@ impl Repo {
 
     /// Ends a token of this account; its name, or `None` if there is no such token.
     pub async fn revoke_api_token(&self, user: UserId, token: TokenId) -> Result<Option<String>> {
-        let row: Option<(String,)> =
-            sqlx::query_as("DELETE FROM api_tokens WHERE user_id = $1 AND id = $2 RETURNING name")
-                .bind(user)
-                .bind(token)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row: Option<(String,)> = self
+            .query_as("DELETE FROM api_tokens WHERE user_id = $1 AND id = $2 RETURNING name")
+            .bind(user)
+            .bind(token)
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(row.map(|(name,)| name))
     }
 }

@@ -1,6 +1,6 @@
 //! Who changed what, with what result. Written once, never altered.
 
-use super::{Repo, Result, to_json};
+use super::{Repo, Result};
 use crate::clock;
 
 /// One entry.
@@ -42,7 +42,7 @@ pub struct AuditFilter {
 
 impl Repo {
     pub async fn add_audit(&self, entry: NewAudit<'_>) -> Result<()> {
-        sqlx::query(
+        self.query(
             "INSERT INTO audit (at, user_name, address, cluster, action, object, detail, result)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -61,23 +61,24 @@ impl Repo {
 
     /// Newest first.
     pub async fn audit(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditEntry>> {
-        let visible = match &filter.visible {
-            Some(clusters) => Some(to_json("list of clusters", clusters)?),
-            None => None,
-        };
-        Ok(sqlx::query_as(
+        // One place for each visible cluster: no list type is common to both databases.
+        let clusters = filter.visible.as_deref().unwrap_or_default();
+        let places: Vec<String> = (0..clusters.len()).map(|place| format!("${}", place + 6)).collect();
+        let places = if places.is_empty() { "NULL".to_owned() } else { places.join(", ") };
+        let sql = format!(
             "SELECT * FROM audit
              WHERE ($1 IS NULL OR cluster = $1) AND ($2 IS NULL OR id < $2)
-               AND ($3 IS NULL OR user_name = $3 COLLATE NOCASE)
-               AND ($4 IS NULL OR cluster IN (SELECT value FROM json_each($4)))
-             ORDER BY id DESC LIMIT $5",
-        )
-        .bind(&filter.cluster)
-        .bind(filter.before)
-        .bind(&filter.user)
-        .bind(visible)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?)
+               AND ($3 IS NULL OR lower(user_name) = lower($3))
+               AND ($4 OR cluster IN ({places}))
+             ORDER BY id DESC LIMIT $5"
+        );
+        let query = self
+            .query_as(sqlx::AssertSqlSafe(sql))
+            .bind(&filter.cluster)
+            .bind(filter.before)
+            .bind(&filter.user)
+            .bind(filter.visible.is_none())
+            .bind(limit);
+        Ok(clusters.iter().fold(query, |query, cluster| query.bind(cluster)).fetch_all(&self.pool).await?)
     }
 }

@@ -17,7 +17,7 @@ pub struct Cluster {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
-#[sqlx(rename_all = "lowercase")]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
 pub enum ClusterState {
     /// The task that creates it has not ended.
     Creating,
@@ -41,20 +41,23 @@ struct StatusRow {
 
 impl Repo {
     pub async fn clusters(&self) -> Result<Vec<Cluster>> {
-        Ok(sqlx::query_as("SELECT id, name, state, created_at FROM clusters ORDER BY name")
+        Ok(self
+            .query_as("SELECT id, name, state, created_at FROM clusters ORDER BY name")
             .fetch_all(&self.pool)
             .await?)
     }
 
     pub async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>> {
-        Ok(sqlx::query_as("SELECT id, name, state, created_at FROM clusters WHERE id = $1")
+        Ok(self
+            .query_as("SELECT id, name, state, created_at FROM clusters WHERE id = $1")
             .bind(id)
             .fetch_optional(&self.pool)
             .await?)
     }
 
     pub async fn cluster_by_name(&self, name: &str) -> Result<Option<Cluster>> {
-        Ok(sqlx::query_as("SELECT id, name, state, created_at FROM clusters WHERE name = $1")
+        Ok(self
+            .query_as("SELECT id, name, state, created_at FROM clusters WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.pool)
             .await?)
@@ -62,7 +65,7 @@ impl Repo {
 
     /// `None` if the name is taken.
     pub async fn add_cluster(&self, name: &str, state: ClusterState) -> Result<Option<ClusterId>> {
-        let row: Option<(ClusterId,)> = sqlx::query_as(
+        let row: Option<(ClusterId,)> = self.query_as(
             "INSERT INTO clusters (name, state, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(name)
@@ -74,18 +77,18 @@ impl Repo {
     }
 
     pub async fn set_cluster_state(&self, id: ClusterId, state: ClusterState) -> Result<()> {
-        sqlx::query("UPDATE clusters SET state = $2 WHERE id = $1").bind(id).bind(state).execute(&self.pool).await?;
+        self.query("UPDATE clusters SET state = $2 WHERE id = $1").bind(id).bind(state).execute(&self.pool).await?;
         Ok(())
     }
 
     /// Forgets a cluster and everything luci knows of it. The cluster itself is not touched.
     pub async fn remove_cluster(&self, id: ClusterId) -> Result<()> {
-        sqlx::query("DELETE FROM clusters WHERE id = $1").bind(id).execute(&self.pool).await?;
+        self.query("DELETE FROM clusters WHERE id = $1").bind(id).execute(&self.pool).await?;
         Ok(())
     }
 
     pub async fn store_status(&self, id: ClusterId, stored: &StoredStatus) -> Result<()> {
-        sqlx::query("UPDATE clusters SET status = $2, status_at = $3, status_from = $4 WHERE id = $1")
+        self.query("UPDATE clusters SET status = $2, status_at = $3, status_from = $4 WHERE id = $1")
             .bind(id)
             .bind(to_json("status", &stored.status)?)
             .bind(stored.at)
@@ -96,11 +99,11 @@ impl Repo {
     }
 
     pub async fn stored_status(&self, id: ClusterId) -> Result<Option<StoredStatus>> {
-        let row: Option<StatusRow> =
-            sqlx::query_as("SELECT status, status_at, status_from FROM clusters WHERE id = $1")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row: Option<StatusRow> = self
+            .query_as("SELECT status, status_at, status_from FROM clusters WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
         let Some(StatusRow { status: Some(status), status_at: Some(at), status_from: Some(from) }) = row else {
             return Ok(None);
         };

@@ -22,7 +22,7 @@ pub struct StoredConf {
 
 /// Where a version was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
-#[sqlx(rename_all = "lowercase")]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
 pub enum Origin {
     Luci,
     Node,
@@ -62,30 +62,30 @@ fn number(version: ConfVersion) -> i64 {
 impl Repo {
     /// All versions, newest first.
     pub async fn confs(&self, cluster: ClusterId) -> Result<Vec<StoredConf>> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT * FROM conf_versions WHERE cluster_id = $1 ORDER BY version DESC, at DESC LIMIT 1000",
-        )
-        .bind(cluster)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<Row> = self
+            .query_as("SELECT * FROM conf_versions WHERE cluster_id = $1 ORDER BY version DESC, at DESC LIMIT 1000")
+            .bind(cluster)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows.into_iter().map(StoredConf::from).collect())
     }
 
     /// The newest version that is known to be accepted.
     pub async fn newest_conf(&self, cluster: ClusterId) -> Result<Option<StoredConf>> {
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT * FROM conf_versions WHERE cluster_id = $1 AND accepted = 1 ORDER BY version DESC, at DESC LIMIT 1",
-        )
-        .bind(cluster)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<Row> = self
+            .query_as(
+                "SELECT * FROM conf_versions WHERE cluster_id = $1 AND accepted ORDER BY version DESC, at DESC LIMIT 1",
+            )
+            .bind(cluster)
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(row.map(StoredConf::from))
     }
 
     /// Digest of the newest version that is known to be accepted.
     pub async fn newest_digest(&self, cluster: ClusterId) -> Result<Option<ConfDigest>> {
-        let row: Option<(String,)> = sqlx::query_as(
-            "SELECT digest FROM conf_versions WHERE cluster_id = $1 AND accepted = 1 ORDER BY version DESC, at DESC LIMIT 1",
+        let row: Option<(String,)> = self.query_as(
+            "SELECT digest FROM conf_versions WHERE cluster_id = $1 AND accepted ORDER BY version DESC, at DESC LIMIT 1",
         )
         .bind(cluster)
         .fetch_optional(&self.pool)
@@ -94,7 +94,7 @@ impl Repo {
     }
 
     pub async fn conf(&self, cluster: ClusterId, version: ConfVersion) -> Result<Option<StoredConf>> {
-        let row: Option<Row> = sqlx::query_as(
+        let row: Option<Row> = self.query_as(
             "SELECT * FROM conf_versions WHERE cluster_id = $1 AND version = $2 ORDER BY accepted DESC, at DESC LIMIT 1",
         )
         .bind(cluster)
@@ -105,7 +105,8 @@ impl Repo {
     }
 
     pub async fn conf_by_digest(&self, cluster: ClusterId, digest: &ConfDigest) -> Result<Option<StoredConf>> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM conf_versions WHERE cluster_id = $1 AND digest = $2")
+        let row: Option<Row> = self
+            .query_as("SELECT * FROM conf_versions WHERE cluster_id = $1 AND digest = $2")
             .bind(cluster)
             .bind(digest.as_str())
             .fetch_optional(&self.pool)
@@ -115,10 +116,10 @@ impl Repo {
 
     /// Keeps a version; one that is known already stays as it is.
     pub async fn store_conf(&self, cluster: ClusterId, conf: &StoredConf) -> Result<()> {
-        sqlx::query(
+        self.query(
             "INSERT INTO conf_versions (cluster_id, version, digest, text, author, message, origin, at, accepted)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-             ON CONFLICT (cluster_id, version, digest) DO UPDATE SET accepted = max(accepted, excluded.accepted)",
+             ON CONFLICT (cluster_id, version, digest) DO UPDATE SET accepted = conf_versions.accepted OR excluded.accepted",
         )
         .bind(cluster)
         .bind(number(conf.version))
@@ -135,7 +136,7 @@ impl Repo {
     }
 
     pub async fn accept_conf(&self, cluster: ClusterId, digest: &ConfDigest) -> Result<()> {
-        sqlx::query("UPDATE conf_versions SET accepted = 1 WHERE cluster_id = $1 AND digest = $2")
+        self.query("UPDATE conf_versions SET accepted = TRUE WHERE cluster_id = $1 AND digest = $2")
             .bind(cluster)
             .bind(digest.as_str())
             .execute(&self.pool)
@@ -145,7 +146,7 @@ impl Repo {
 
     /// Forgets a version that the node refused.
     pub async fn drop_unaccepted_conf(&self, cluster: ClusterId, digest: &ConfDigest) -> Result<()> {
-        sqlx::query("DELETE FROM conf_versions WHERE cluster_id = $1 AND digest = $2 AND accepted = 0")
+        self.query("DELETE FROM conf_versions WHERE cluster_id = $1 AND digest = $2 AND NOT accepted")
             .bind(cluster)
             .bind(digest.as_str())
             .execute(&self.pool)

@@ -48,14 +48,21 @@ fn number(version: ConfVersion) -> i64 {
 }
 
 impl Repo {
+    /// The steps of everybody's drafts for this cluster, as they are stored.
+    pub async fn drafted(&self, cluster: ClusterId) -> Result<Vec<String>> {
+        let sql = "SELECT steps FROM drafts WHERE cluster_id = $1";
+        let rows: Vec<(String,)> = self.query_as(sql).bind(cluster).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(steps,)| steps).collect())
+    }
+
     /// The draft of this account for this cluster.
     pub async fn draft(&self, cluster: ClusterId, user: UserId) -> Result<Option<Draft>> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT base, steps, created_at FROM drafts WHERE cluster_id = $1 AND user_id = $2")
-                .bind(cluster)
-                .bind(user)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row: Option<Row> = self
+            .query_as("SELECT base, steps, created_at FROM drafts WHERE cluster_id = $1 AND user_id = $2")
+            .bind(cluster)
+            .bind(user)
+            .fetch_optional(&self.pool)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Draft {
             base: ConfVersion(u64::try_from(row.base).unwrap_or(0)),
@@ -66,7 +73,7 @@ impl Repo {
 
     /// Begins an empty draft; one that is there already stays.
     pub async fn begin_draft(&self, cluster: ClusterId, user: UserId, base: ConfVersion) -> Result<()> {
-        sqlx::query(
+        self.query(
             "INSERT INTO drafts (cluster_id, user_id, base, steps, created_at) VALUES ($1, $2, $3, '[]', $4)
              ON CONFLICT DO NOTHING",
         )
@@ -81,7 +88,7 @@ impl Repo {
 
     /// Replaces base and steps of a draft.
     pub async fn set_draft(&self, cluster: ClusterId, user: UserId, base: ConfVersion, steps: &[Step]) -> Result<()> {
-        sqlx::query("UPDATE drafts SET base = $3, steps = $4 WHERE cluster_id = $1 AND user_id = $2")
+        self.query("UPDATE drafts SET base = $3, steps = $4 WHERE cluster_id = $1 AND user_id = $2")
             .bind(cluster)
             .bind(user)
             .bind(number(base))
@@ -92,7 +99,7 @@ impl Repo {
     }
 
     pub async fn remove_draft(&self, cluster: ClusterId, user: UserId) -> Result<()> {
-        sqlx::query("DELETE FROM drafts WHERE cluster_id = $1 AND user_id = $2")
+        self.query("DELETE FROM drafts WHERE cluster_id = $1 AND user_id = $2")
             .bind(cluster)
             .bind(user)
             .execute(&self.pool)

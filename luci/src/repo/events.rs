@@ -24,10 +24,12 @@ pub struct Event {
 /// Which events to show.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// `node` or `service`, with its name.
+    /// `node` or `service` with its name, or `cluster` with none.
     pub subject: Option<(&'static str, String)>,
     /// Only warnings and errors.
     pub problems_only: bool,
+    /// Only of these kinds, as the database has them (`node-lost`); empty: of all.
+    pub kinds: Vec<String>,
     /// Only events with a smaller id.
     pub before: Option<i64>,
 }
@@ -54,23 +56,24 @@ impl Repo {
             };
             let kind = to_json("fact kind", &fact.kind)?.trim_matches('"').to_owned();
             let at = i64::try_from(fact.at.0).unwrap_or(i64::MAX);
-            let done = sqlx::query(
-                "INSERT INTO events (cluster_id, at, subject_kind, subject, severity, kind, text, reason)
+            let done = self
+                .query(
+                    "INSERT INTO events (cluster_id, at, subject_kind, subject, severity, kind, text, reason)
                  SELECT $1, $2, $3, $4, $5, $6, $7, $8
                  WHERE NOT EXISTS (SELECT 1 FROM events WHERE cluster_id = $1 AND at BETWEEN $2 - $9 AND $2 + $9
                                    AND subject_kind = $3 AND subject = $4 AND kind = $6 AND text = $7)",
-            )
-            .bind(cluster)
-            .bind(at)
-            .bind(subject_kind)
-            .bind(subject)
-            .bind(severity_word(fact.severity))
-            .bind(kind)
-            .bind(&fact.text)
-            .bind(fact.reason.as_ref().map(shared::status::Reason::text))
-            .bind(SAME_WITHIN_MS)
-            .execute(&mut *tx)
-            .await?;
+                )
+                .bind(cluster)
+                .bind(at)
+                .bind(subject_kind)
+                .bind(subject)
+                .bind(severity_word(fact.severity))
+                .bind(kind)
+                .bind(&fact.text)
+                .bind(fact.reason.as_ref().map(shared::status::Reason::text))
+                .bind(SAME_WITHIN_MS)
+                .execute(&mut tx)
+                .await?;
             stored += done.rows_affected();
         }
         tx.commit().await?;
@@ -83,19 +86,24 @@ impl Repo {
             Some((kind, name)) => (Some(*kind), Some(name.as_str())),
             None => (None, None),
         };
-        Ok(sqlx::query_as(
-            "SELECT id, at, subject_kind, subject, severity, kind, text, reason FROM events
+        // One value however many kinds: `,fenced,node-lost,`. No kind has a comma.
+        let kinds = (!filter.kinds.is_empty()).then(|| format!(",{},", filter.kinds.join(",")));
+        Ok(self
+            .query_as(
+                "SELECT id, at, subject_kind, subject, severity, kind, text, reason FROM events
              WHERE cluster_id = $1 AND ($2 IS NULL OR (subject_kind = $2 AND subject = $3))
-               AND ($4 = 0 OR severity <> 'info') AND ($5 IS NULL OR id < $5)
-             ORDER BY at DESC, id DESC LIMIT $6",
-        )
-        .bind(cluster)
-        .bind(kind)
-        .bind(name)
-        .bind(filter.problems_only)
-        .bind(filter.before)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?)
+               AND (NOT $4 OR severity <> 'info') AND ($5 IS NULL OR id < $5)
+               AND ($6 IS NULL OR $6 LIKE '%,' || kind || ',%')
+             ORDER BY at DESC, id DESC LIMIT $7",
+            )
+            .bind(cluster)
+            .bind(kind)
+            .bind(name)
+            .bind(filter.problems_only)
+            .bind(filter.before)
+            .bind(kinds)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?)
     }
 }

@@ -1,12 +1,17 @@
-//! luci's memory: SQLite, created and migrated at start. Called by `app`, `tasks` and `watcher`; knows SQL and rows,
+//! luci's memory: SQLite or PostgreSQL, created and migrated at start. Called by `app`, `tasks` and `watcher`; knows SQL and rows,
 //! decides nothing.
 
 pub mod access;
+pub mod agents;
 pub mod audit;
 pub mod clusters;
 pub mod confs;
+mod copy;
+mod db;
 pub mod drafts;
 pub mod events;
+pub mod factors;
+pub mod fencing;
 pub mod nodes;
 pub mod once;
 pub mod requests;
@@ -15,10 +20,10 @@ pub mod tasks;
 pub mod users;
 
 use std::path::Path;
-use std::time::Duration;
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::SqlSafeStr;
+
+use db::{Pool, Query, QueryAs};
 
 /// The database could not do what was asked; always our fault or the disk's.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,9 @@ pub enum RepoError {
     Sql(#[from] sqlx::Error),
     #[error("migrating the database")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A copy may only be written where nothing is lost by it.
+    #[error("the database holds {what} already; name an empty one")]
+    NotEmpty { what: &'static str },
     #[error("a stored {what} cannot be read")]
     Stored { what: &'static str, source: serde_json::Error },
 }
@@ -36,23 +44,18 @@ pub(crate) type Result<T> = std::result::Result<T, RepoError>;
 /// Handle of the database.
 #[derive(Debug, Clone)]
 pub struct Repo {
-    pool: SqlitePool,
+    pool: Pool,
 }
 
 impl Repo {
-    /// Opens the file, makes it if there is none, brings the schema up to date.
+    /// Opens the file of SQLite, makes it if there is none, brings the schema up to date.
     pub async fn open(path: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // Full: a request that was answered "accepted" is found again after a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await?;
-        sqlx::migrate!("../migrations").run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool: Pool::file(path).await? })
+    }
+
+    /// Connects to a database of PostgreSQL (`postgres://…`), and brings the schema up to date.
+    pub async fn connect(url: &str) -> Result<Self> {
+        Ok(Self { pool: Pool::postgres(url).await? })
     }
 
     /// Closes all connections.
@@ -60,18 +63,19 @@ impl Repo {
         self.pool.close().await;
     }
 
-    /// Writes a whole and consistent copy, while others read and write.
-    pub async fn copy_to(&self, path: &Path) -> Result<()> {
-        let path = path.to_string_lossy().into_owned();
-        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.pool).await?;
-        Ok(())
-    }
-
     /// Whether the database answers and takes writes: the disk may be full, or another process hold it.
     pub async fn can_write(&self) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query("UPDATE setup_links SET created_at = created_at").execute(&mut *tx).await?;
+        self.query("UPDATE setup_links SET created_at = created_at").execute(&mut tx).await?;
         Ok(tx.commit().await?)
+    }
+
+    fn query(&self, sql: impl SqlSafeStr) -> Query {
+        self.pool.query(sql)
+    }
+
+    fn query_as<T>(&self, sql: impl SqlSafeStr) -> QueryAs<T> {
+        self.pool.query_as(sql)
     }
 }
 

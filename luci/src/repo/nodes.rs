@@ -1,5 +1,7 @@
 //! Nodes: where their ricci is, which certificate is pinned, and what they last said of themselves.
 
+use std::collections::BTreeMap;
+
 use shared::api::NodeReport;
 use shared::ids::NodeName;
 
@@ -40,7 +42,7 @@ struct Row {
     cluster_id: Option<ClusterId>,
     name: String,
     host: String,
-    port: u16,
+    port: i64,
     fingerprint: Option<String>,
     paired_at: Option<i64>,
     report: Option<String>,
@@ -57,7 +59,8 @@ impl Row {
             cluster: self.cluster_id,
             name: self.name.into(),
             host: self.host,
-            port: self.port,
+            // What was stored was a port.
+            port: u16::try_from(self.port).unwrap_or_default(),
             fingerprint: self.fingerprint,
             paired_at: self.paired_at,
             report,
@@ -70,28 +73,36 @@ impl Row {
 
 impl Repo {
     pub async fn nodes_of(&self, cluster: ClusterId) -> Result<Vec<Node>> {
-        let rows: Vec<Row> = sqlx::query_as("SELECT * FROM nodes WHERE cluster_id = $1 ORDER BY id")
+        let rows: Vec<Row> = self
+            .query_as("SELECT * FROM nodes WHERE cluster_id = $1 ORDER BY id")
             .bind(cluster)
             .fetch_all(&self.pool)
             .await?;
         rows.into_iter().map(Row::into_node).collect()
     }
 
+    /// How many nodes each cluster has.
+    pub async fn node_counts(&self) -> Result<BTreeMap<ClusterId, i64>> {
+        let sql = "SELECT cluster_id, count(*) FROM nodes WHERE cluster_id IS NOT NULL GROUP BY cluster_id";
+        let rows: Vec<(ClusterId, i64)> = self.query_as(sql).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().collect())
+    }
+
     pub async fn node(&self, id: NodeRow) -> Result<Option<Node>> {
         let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM nodes WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
+            self.query_as("SELECT * FROM nodes WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
         row.map(Row::into_node).transpose()
     }
 
     /// `None` if the cluster already has a node of this name.
     pub async fn add_node(&self, cluster: Option<ClusterId>, node: &NewNode) -> Result<Option<NodeRow>> {
-        let row: Option<(NodeRow,)> = sqlx::query_as(
+        let row: Option<(NodeRow,)> = self.query_as(
             "INSERT INTO nodes (cluster_id, name, host, port) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(cluster)
         .bind(node.name.as_str())
         .bind(&node.host)
-        .bind(node.port)
+        .bind(i64::from(node.port))
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|(id,)| id))
@@ -99,17 +110,17 @@ impl Repo {
 
     /// Changes where a node's ricci is reached; its certificate must be confirmed anew.
     pub async fn move_node(&self, id: NodeRow, host: &str, port: u16) -> Result<()> {
-        sqlx::query("UPDATE nodes SET host = $2, port = $3, fingerprint = NULL, paired_at = NULL WHERE id = $1")
+        self.query("UPDATE nodes SET host = $2, port = $3, fingerprint = NULL, paired_at = NULL WHERE id = $1")
             .bind(id)
             .bind(host)
-            .bind(port)
+            .bind(i64::from(port))
             .execute(&self.pool)
             .await?;
         Ok(())
     }
 
     pub async fn set_node_cluster(&self, id: NodeRow, cluster: ClusterId, name: &NodeName) -> Result<()> {
-        sqlx::query("UPDATE nodes SET cluster_id = $2, name = $3 WHERE id = $1")
+        self.query("UPDATE nodes SET cluster_id = $2, name = $3 WHERE id = $1")
             .bind(id)
             .bind(cluster)
             .bind(name.as_str())
@@ -120,7 +131,7 @@ impl Repo {
 
     /// The certificate seen at first contact; not trusted before an operator confirms it.
     pub async fn set_fingerprint(&self, id: NodeRow, fingerprint: &str) -> Result<()> {
-        sqlx::query("UPDATE nodes SET fingerprint = $2, paired_at = NULL WHERE id = $1")
+        self.query("UPDATE nodes SET fingerprint = $2, paired_at = NULL WHERE id = $1")
             .bind(id)
             .bind(fingerprint)
             .execute(&self.pool)
@@ -129,17 +140,17 @@ impl Repo {
     }
 
     pub async fn set_paired(&self, id: NodeRow, at: i64) -> Result<()> {
-        sqlx::query("UPDATE nodes SET paired_at = $2 WHERE id = $1").bind(id).bind(at).execute(&self.pool).await?;
+        self.query("UPDATE nodes SET paired_at = $2 WHERE id = $1").bind(id).bind(at).execute(&self.pool).await?;
         Ok(())
     }
 
     pub async fn remove_node(&self, id: NodeRow) -> Result<()> {
-        sqlx::query("DELETE FROM nodes WHERE id = $1").bind(id).execute(&self.pool).await?;
+        self.query("DELETE FROM nodes WHERE id = $1").bind(id).execute(&self.pool).await?;
         Ok(())
     }
 
     pub async fn store_report(&self, id: NodeRow, report: &NodeReport, at: i64) -> Result<()> {
-        sqlx::query(
+        self.query(
             "UPDATE nodes SET report = $2, report_at = $3, silent_since = NULL, silent_why = NULL WHERE id = $1",
         )
         .bind(id)
@@ -151,7 +162,7 @@ impl Repo {
     }
 
     pub async fn store_silence(&self, id: NodeRow, since: i64, why: &str) -> Result<()> {
-        sqlx::query("UPDATE nodes SET silent_since = coalesce(silent_since, $2), silent_why = $3 WHERE id = $1")
+        self.query("UPDATE nodes SET silent_since = coalesce(silent_since, $2), silent_why = $3 WHERE id = $1")
             .bind(id)
             .bind(since)
             .bind(why)

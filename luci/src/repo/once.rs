@@ -42,30 +42,28 @@ impl Repo {
     /// Marks a key as being used, or says what became of its first use.
     pub async fn begin_once(&self, user: UserId, key: &str, fingerprint: &str) -> Result<Known> {
         let now = clock::now_ms();
-        sqlx::query("DELETE FROM answers WHERE at < $1 OR (status IS NULL AND at < $2)")
+        self.query("DELETE FROM answers WHERE at < $1 OR (status IS NULL AND at < $2)")
             .bind(now - KEEP_MS)
             .bind(now - UNDER_WAY_MS)
             .execute(&self.pool)
             .await?;
-        let begun = sqlx::query(
-            "INSERT INTO answers (user_id, key, fingerprint, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        )
-        .bind(user)
-        .bind(key)
-        .bind(fingerprint)
-        .bind(now)
-        .execute(&self.pool)
-        .await?;
+        let begun = self
+            .query("INSERT INTO answers (user_id, key, fingerprint, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+            .bind(user)
+            .bind(key)
+            .bind(fingerprint)
+            .bind(now)
+            .execute(&self.pool)
+            .await?;
         if begun.rows_affected() == 1 {
             return Ok(Known::New);
         }
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT fingerprint, status, kind, location, body FROM answers WHERE user_id = $1 AND key = $2",
-        )
-        .bind(user)
-        .bind(key)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<Row> = self
+            .query_as("SELECT fingerprint, status, kind, location, body FROM answers WHERE user_id = $1 AND key = $2")
+            .bind(user)
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(match row {
             Some(row) if row.fingerprint != fingerprint => Known::Other,
             Some(Row { status: Some(status), kind, location, body, .. }) => Known::Answered(StoredAnswer {
@@ -81,7 +79,7 @@ impl Repo {
 
     /// Keeps the answer of a key.
     pub async fn end_once(&self, user: UserId, key: &str, answer: &StoredAnswer) -> Result<()> {
-        sqlx::query(
+        self.query(
             "UPDATE answers SET status = $3, kind = $4, location = $5, body = $6 WHERE user_id = $1 AND key = $2",
         )
         .bind(user)
@@ -97,7 +95,7 @@ impl Repo {
 
     /// Lets a key be used again.
     pub async fn forget_once(&self, user: UserId, key: &str) -> Result<()> {
-        sqlx::query("DELETE FROM answers WHERE user_id = $1 AND key = $2")
+        self.query("DELETE FROM answers WHERE user_id = $1 AND key = $2")
             .bind(user)
             .bind(key)
             .execute(&self.pool)

@@ -8,7 +8,7 @@ use crate::ids::ClusterId;
 
 /// How far a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, serde::Serialize)]
-#[sqlx(rename_all = "lowercase")]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum RequestState {
     /// No node has answered yet.
@@ -77,7 +77,7 @@ impl Repo {
             | Command::Unstandby { node } => Some(node.as_str()),
             _ => None,
         };
-        sqlx::query(
+        self.query(
             "INSERT INTO requests (id, cluster_id, service, node, command, user_name, at, state)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -103,7 +103,7 @@ impl Repo {
         text: Option<&str>,
         ended_at: Option<i64>,
     ) -> Result<()> {
-        sqlx::query(
+        self.query(
             "UPDATE requests SET state = $2, member = coalesce($3, member), text = coalesce($4, text), ended_at = $5
              WHERE id = $1",
         )
@@ -119,23 +119,23 @@ impl Repo {
 
     /// The latest requests of a cluster, newest first.
     pub async fn recent_requests(&self, cluster: ClusterId, limit: i64) -> Result<Vec<StoredRequest>> {
-        let sql = format!("SELECT {COLUMNS} FROM requests WHERE cluster_id = $1 ORDER BY at DESC LIMIT $2");
+        let sql = format!("SELECT {COLUMNS} FROM requests WHERE cluster_id = $1 ORDER BY at DESC, id DESC LIMIT $2");
         let rows: Vec<Row> =
-            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(cluster).bind(limit).fetch_all(&self.pool).await?;
+            self.query_as(sqlx::AssertSqlSafe(sql)).bind(cluster).bind(limit).fetch_all(&self.pool).await?;
         rows.into_iter().map(Row::into_request).collect()
     }
 
     pub async fn request(&self, id: &RequestId) -> Result<Option<StoredRequest>> {
         let sql = format!("SELECT {COLUMNS} FROM requests WHERE id = $1");
         let row: Option<Row> =
-            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&self.pool).await?;
+            self.query_as(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&self.pool).await?;
         row.map(Row::into_request).transpose()
     }
 
     /// Requests that have not ended, of all clusters.
     pub async fn open_requests(&self) -> Result<Vec<StoredRequest>> {
-        let sql = format!("SELECT {COLUMNS} FROM requests WHERE state IN ('sending', 'accepted') ORDER BY at");
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let sql = format!("SELECT {COLUMNS} FROM requests WHERE state IN ('sending', 'accepted') ORDER BY at, id");
+        let rows: Vec<Row> = self.query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
         rows.into_iter().map(Row::into_request).collect()
     }
 }

@@ -48,12 +48,12 @@ pub struct Origin<'a> {
 impl Repo {
     pub async fn open_session(&self, token_hash: &str, user: UserId, csrf: &str, from: Origin<'_>) -> Result<()> {
         let now = clock::now_ms();
-        sqlx::query("DELETE FROM sessions WHERE seen_at < $1 OR created_at < $2")
+        self.query("DELETE FROM sessions WHERE seen_at < $1 OR created_at < $2")
             .bind(now - IDLE_MS)
             .bind(now - LIFE_MS)
             .execute(&self.pool)
             .await?;
-        sqlx::query(
+        self.query(
             "INSERT INTO sessions (token_hash, user_id, csrf, created_at, seen_at, address, browser)
              VALUES ($1, $2, $3, $4, $4, $5, $6)",
         )
@@ -71,8 +71,8 @@ impl Repo {
     /// The session, unless it is over or another browser uses it. `browser` is `None` for a page that is open already.
     pub async fn session(&self, token_hash: &str, browser: Option<&str>) -> Result<Option<Session>> {
         let now = clock::now_ms();
-        let found: Option<Session> = sqlx::query_as(
-            "SELECT s.token_hash, s.user_id, s.csrf, s.created_at, s.seen_at, u.name AS user_name, u.everywhere, u.theme,
+        let found: Option<Session> = self.query_as(
+            "SELECT s.token_hash, s.user_id, s.csrf, s.created_at, s.seen_at, u.name AS user_name, u.everywhere, u.theme, u.language,
                     u.lines
              FROM sessions s JOIN users u ON u.id = s.user_id
              WHERE s.token_hash = $1 AND s.seen_at >= $2 AND s.created_at >= $3 AND ($4 IS NULL OR s.browser = $4)",
@@ -86,7 +86,7 @@ impl Repo {
         if let Some(session) = &found
             && now - session.seen_at > SEEN_STEP_MS
         {
-            sqlx::query("UPDATE sessions SET seen_at = $2 WHERE token_hash = $1")
+            self.query("UPDATE sessions SET seen_at = $2 WHERE token_hash = $1")
                 .bind(token_hash)
                 .bind(now)
                 .execute(&self.pool)
@@ -96,27 +96,29 @@ impl Repo {
     }
 
     pub async fn close_session(&self, token_hash: &str) -> Result<()> {
-        sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(token_hash).execute(&self.pool).await?;
+        self.query("DELETE FROM sessions WHERE token_hash = $1").bind(token_hash).execute(&self.pool).await?;
         Ok(())
     }
 
     /// The open sessions of an account, the one used last first.
     pub async fn sessions_of(&self, user: UserId) -> Result<Vec<OpenSession>> {
         let now = clock::now_ms();
-        Ok(sqlx::query_as(
-            "SELECT rowid AS id, token_hash, created_at, seen_at, address, browser FROM sessions
+        Ok(self
+            .query_as(
+                "SELECT rowid AS id, token_hash, created_at, seen_at, address, browser FROM sessions
              WHERE user_id = $1 AND seen_at >= $2 AND created_at >= $3 ORDER BY seen_at DESC",
-        )
-        .bind(user)
-        .bind(now - IDLE_MS)
-        .bind(now - LIFE_MS)
-        .fetch_all(&self.pool)
-        .await?)
+            )
+            .bind(user)
+            .bind(now - IDLE_MS)
+            .bind(now - LIFE_MS)
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     /// Ends a session of this account; false if there is no such session.
     pub async fn revoke_session(&self, user: UserId, session: SessionId) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND rowid = $2")
+        let done = self
+            .query("DELETE FROM sessions WHERE user_id = $1 AND rowid = $2")
             .bind(user)
             .bind(session)
             .execute(&self.pool)
@@ -124,15 +126,21 @@ impl Repo {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Ends all sessions of an account.
+    pub async fn end_sessions_of(&self, user: UserId) -> Result<()> {
+        self.query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Ends every session: the database has moved to another machine.
     pub async fn end_all_sessions(&self) -> Result<()> {
-        sqlx::query("DELETE FROM sessions").execute(&self.pool).await?;
+        self.query("DELETE FROM sessions").execute(&self.pool).await?;
         Ok(())
     }
 
     /// Leaves a message for the session's next page.
     pub async fn set_flash(&self, token_hash: &str, flash: &str) -> Result<()> {
-        sqlx::query("UPDATE sessions SET flash = $2 WHERE token_hash = $1")
+        self.query("UPDATE sessions SET flash = $2 WHERE token_hash = $1")
             .bind(token_hash)
             .bind(flash)
             .execute(&self.pool)
@@ -142,13 +150,14 @@ impl Repo {
 
     /// Takes the message that was left.
     pub async fn take_flash(&self, token_hash: &str) -> Result<Option<String>> {
-        let row: Option<(Option<String>,)> = sqlx::query_as("SELECT flash FROM sessions WHERE token_hash = $1")
+        let row: Option<(Option<String>,)> = self
+            .query_as("SELECT flash FROM sessions WHERE token_hash = $1")
             .bind(token_hash)
             .fetch_optional(&self.pool)
             .await?;
         let flash = row.and_then(|(flash,)| flash);
         if flash.is_some() {
-            sqlx::query("UPDATE sessions SET flash = NULL WHERE token_hash = $1")
+            self.query("UPDATE sessions SET flash = NULL WHERE token_hash = $1")
                 .bind(token_hash)
                 .execute(&self.pool)
                 .await?;

@@ -22,7 +22,7 @@ pub struct Task {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, Deserialize)]
-#[sqlx(rename_all = "kebab-case")]
+#[sqlx(type_name = "TEXT", rename_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
     CreateCluster,
@@ -30,10 +30,11 @@ pub enum TaskKind {
     AddNode,
     PairNode,
     DeleteNode,
+    ProveFencing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
-#[sqlx(rename_all = "kebab-case")]
+#[sqlx(type_name = "TEXT", rename_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskState {
     Running,
@@ -60,7 +61,7 @@ pub struct Step {
 
 /// What a step does; each may be repeated without harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, Deserialize)]
-#[sqlx(rename_all = "kebab-case")]
+#[sqlx(type_name = "TEXT", rename_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
     /// Look at the node's certificate.
@@ -85,10 +86,18 @@ pub enum StepKind {
     Leave,
     /// The node gives up key and configuration.
     Forget,
+    /// The harmless rungs of the test ladder, run from this node.
+    FenceTest,
+    /// The node's services move away.
+    Drain,
+    /// The cluster fences the node.
+    PowerCycle,
+    /// The node is seen again, and its boot id tells.
+    ComeBack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
-#[sqlx(rename_all = "kebab-case")]
+#[sqlx(type_name = "TEXT", rename_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
     Waiting,
@@ -101,7 +110,7 @@ impl Repo {
     /// A task with all its steps, both or neither.
     pub async fn add_task(&self, task: &Task, steps: &[(i64, NodeRow, StepKind)]) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query(
+        self.query(
             "INSERT INTO tasks (id, kind, cluster_id, input, state, user_name, at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(&task.id)
@@ -111,17 +120,17 @@ impl Repo {
         .bind(task.state)
         .bind(&task.user_name)
         .bind(task.at)
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         for (stage, node, step) in steps {
-            sqlx::query(
+            self.query(
                 "INSERT INTO task_steps (task_id, stage, node_id, step, state, text) VALUES ($1, $2, $3, $4, 'waiting', '')",
             )
             .bind(&task.id)
             .bind(stage)
             .bind(node)
             .bind(step)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         }
         tx.commit().await?;
@@ -129,39 +138,45 @@ impl Repo {
     }
 
     pub async fn task(&self, id: &str) -> Result<Option<Task>> {
-        Ok(sqlx::query_as("SELECT * FROM tasks WHERE id = $1").bind(id).fetch_optional(&self.pool).await?)
+        Ok(self.query_as("SELECT * FROM tasks WHERE id = $1").bind(id).fetch_optional(&self.pool).await?)
     }
 
     /// In order of stage and node.
     pub async fn steps(&self, task: &str) -> Result<Vec<Step>> {
-        Ok(sqlx::query_as(
-            "SELECT stage, node_id, step, state, text, started_at, ended_at FROM task_steps
+        Ok(self
+            .query_as(
+                "SELECT stage, node_id, step, state, text, started_at, ended_at FROM task_steps
              WHERE task_id = $1 ORDER BY stage, node_id",
-        )
-        .bind(task)
-        .fetch_all(&self.pool)
-        .await?)
+            )
+            .bind(task)
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     pub async fn running_tasks(&self) -> Result<Vec<Task>> {
-        Ok(sqlx::query_as("SELECT * FROM tasks WHERE state = 'running' ORDER BY at").fetch_all(&self.pool).await?)
+        Ok(self.query_as("SELECT * FROM tasks WHERE state = 'running' ORDER BY at, id").fetch_all(&self.pool).await?)
     }
 
     /// Newest first.
     pub async fn recent_tasks(&self, limit: i64) -> Result<Vec<Task>> {
-        Ok(sqlx::query_as("SELECT * FROM tasks ORDER BY at DESC LIMIT $1").bind(limit).fetch_all(&self.pool).await?)
+        Ok(self
+            .query_as("SELECT * FROM tasks ORDER BY at DESC, id DESC LIMIT $1")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     /// Tasks that need someone or are at work.
     pub async fn open_tasks(&self) -> Result<Vec<Task>> {
-        Ok(sqlx::query_as("SELECT * FROM tasks WHERE state IN ('running', 'confirm', 'failed') ORDER BY at")
+        Ok(self
+            .query_as("SELECT * FROM tasks WHERE state IN ('running', 'confirm', 'failed') ORDER BY at, id")
             .fetch_all(&self.pool)
             .await?)
     }
 
     pub async fn set_task_state(&self, id: &str, state: TaskState) -> Result<()> {
         let ended = matches!(state, TaskState::Done | TaskState::GivenUp).then(clock::now_ms);
-        sqlx::query("UPDATE tasks SET state = $2, ended_at = $3 WHERE id = $1")
+        self.query("UPDATE tasks SET state = $2, ended_at = $3 WHERE id = $1")
             .bind(id)
             .bind(state)
             .bind(ended)
@@ -171,38 +186,35 @@ impl Repo {
     }
 
     pub async fn set_task_cluster(&self, id: &str, cluster: ClusterId) -> Result<()> {
-        sqlx::query("UPDATE tasks SET cluster_id = $2 WHERE id = $1")
-            .bind(id)
-            .bind(cluster)
-            .execute(&self.pool)
-            .await?;
+        self.query("UPDATE tasks SET cluster_id = $2 WHERE id = $1").bind(id).bind(cluster).execute(&self.pool).await?;
         Ok(())
     }
 
     /// From `confirm` to `running`; false if the task was not waiting for that.
     pub async fn confirm_task(&self, id: &str) -> Result<bool> {
-        let done =
-            sqlx::query("UPDATE tasks SET state = 'running', confirmed_at = $2 WHERE id = $1 AND state = 'confirm'")
-                .bind(id)
-                .bind(clock::now_ms())
-                .execute(&self.pool)
-                .await?;
+        let done = self
+            .query("UPDATE tasks SET state = 'running', confirmed_at = $2 WHERE id = $1 AND state = 'confirm'")
+            .bind(id)
+            .bind(clock::now_ms())
+            .execute(&self.pool)
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 
     /// From `failed` to `running`, failed steps waiting again; false if the task had not failed.
     pub async fn retry_task(&self, id: &str) -> Result<bool> {
         let mut tx = self.pool.begin().await?;
-        let done = sqlx::query("UPDATE tasks SET state = 'running' WHERE id = $1 AND state = 'failed'")
+        let done = self
+            .query("UPDATE tasks SET state = 'running' WHERE id = $1 AND state = 'failed'")
             .bind(id)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         if done.rows_affected() != 1 {
             return Ok(false);
         }
-        sqlx::query("UPDATE task_steps SET state = 'waiting' WHERE task_id = $1 AND state = 'failed'")
+        self.query("UPDATE task_steps SET state = 'waiting' WHERE task_id = $1 AND state = 'failed'")
             .bind(id)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
         Ok(true)
@@ -211,7 +223,7 @@ impl Repo {
     pub async fn set_step(&self, task: &str, stage: i64, node: NodeRow, state: StepState, text: &str) -> Result<()> {
         let now = clock::now_ms();
         let ended = matches!(state, StepState::Done | StepState::Failed).then_some(now);
-        sqlx::query(
+        self.query(
             "UPDATE task_steps SET state = $4, text = $5, ended_at = $6,
                  started_at = CASE WHEN $4 = 'running' THEN $7 ELSE started_at END
              WHERE task_id = $1 AND stage = $2 AND node_id = $3",

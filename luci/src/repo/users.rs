@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{Repo, Result};
 use crate::clock;
 use crate::ids::UserId;
+use crate::language::Language;
 
 /// What an account may do. Each role may all that the one before may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
-#[sqlx(rename_all = "lowercase")]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Sees.
@@ -43,7 +44,9 @@ impl Role {
 pub struct User {
     pub id: UserId,
     pub name: String,
+    /// Of no password at all, if the account logs in by PAM.
     pub password_hash: String,
+    pub login: LoginBy,
     /// The role on every cluster and on luci itself; `None`: only what it has on single clusters.
     pub everywhere: Option<Role>,
     pub created_at: i64,
@@ -51,17 +54,30 @@ pub struct User {
     pub preferences: Preferences,
 }
 
+/// Who knows an account's password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum LoginBy {
+    /// luci, which stores its hash.
+    Password,
+    /// The system, by PAM.
+    Pam,
+}
+
 /// How an account wants its pages.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Preferences {
     pub theme: Theme,
+    /// `None`: what the browser asks for.
+    pub language: Option<Language>,
     /// Most lines of a list on one page.
     pub lines: i64,
 }
 
 /// Colours of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
-#[sqlx(rename_all = "lowercase")]
+#[sqlx(type_name = "TEXT", rename_all = "lowercase")]
 pub enum Theme {
     /// As the reader's system has it.
     Auto,
@@ -91,24 +107,38 @@ impl Theme {
 impl Repo {
     /// The account with this name, whatever the case of its letters.
     pub async fn user_by_name(&self, name: &str) -> Result<Option<User>> {
-        Ok(sqlx::query_as("SELECT * FROM users WHERE name = $1").bind(name).fetch_optional(&self.pool).await?)
+        Ok(self
+            .query_as("SELECT * FROM users WHERE lower(name) = lower($1)")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?)
     }
 
     pub async fn user(&self, id: UserId) -> Result<Option<User>> {
-        Ok(sqlx::query_as("SELECT * FROM users WHERE id = $1").bind(id).fetch_optional(&self.pool).await?)
+        Ok(self.query_as("SELECT * FROM users WHERE id = $1").bind(id).fetch_optional(&self.pool).await?)
     }
 
     pub async fn users(&self) -> Result<Vec<User>> {
-        Ok(sqlx::query_as("SELECT * FROM users ORDER BY name").fetch_all(&self.pool).await?)
+        Ok(self.query_as("SELECT * FROM users ORDER BY lower(name)").fetch_all(&self.pool).await?)
     }
 
-    /// False if the name is taken.
+    /// An account that logs in by a password of luci. False if the name is taken.
     pub async fn add_user(&self, name: &str, password_hash: &str, everywhere: Option<Role>) -> Result<bool> {
-        let done = sqlx::query(
-            "INSERT INTO users (name, password_hash, everywhere, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        self.insert_user(name, password_hash, LoginBy::Password, everywhere).await
+    }
+
+    /// An account that logs in by PAM. False if the name is taken.
+    pub async fn add_pam_user(&self, name: &str, everywhere: Option<Role>) -> Result<bool> {
+        self.insert_user(name, "", LoginBy::Pam, everywhere).await
+    }
+
+    async fn insert_user(&self, name: &str, hash: &str, login: LoginBy, everywhere: Option<Role>) -> Result<bool> {
+        let done = self.query(
+            "INSERT INTO users (name, password_hash, login, everywhere, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         )
         .bind(name)
-        .bind(password_hash)
+        .bind(hash)
+        .bind(login)
         .bind(everywhere)
         .bind(clock::now_ms())
         .execute(&self.pool)
@@ -118,7 +148,7 @@ impl Repo {
 
     /// Stores the same password hashed anew; sessions go on.
     pub async fn rehash_password(&self, user: UserId, password_hash: &str) -> Result<()> {
-        sqlx::query("UPDATE users SET password_hash = $2 WHERE id = $1")
+        self.query("UPDATE users SET password_hash = $2 WHERE id = $1")
             .bind(user)
             .bind(password_hash)
             .execute(&self.pool)
@@ -128,26 +158,28 @@ impl Repo {
 
     /// How this account wants its pages.
     pub async fn set_preferences(&self, user: UserId, preferences: &Preferences) -> Result<()> {
-        sqlx::query("UPDATE users SET theme = $2, lines = $3 WHERE id = $1")
+        self.query("UPDATE users SET theme = $2, lines = $3, language = $4 WHERE id = $1")
             .bind(user)
             .bind(preferences.theme)
             .bind(preferences.lines)
+            .bind(preferences.language)
             .execute(&self.pool)
             .await?;
         Ok(())
     }
 
-    /// Sets the password and ends the account's sessions; false if there is no such account.
+    /// Sets a password of luci, by which the account logs in from now on, and ends its sessions; false if there is no such account.
     pub async fn set_password(&self, name: &str, password_hash: &str) -> Result<bool> {
         let mut tx = self.pool.begin().await?;
-        let done = sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1")
+        let done = self
+            .query("UPDATE users SET password_hash = $2, login = 'password' WHERE lower(name) = lower($1)")
             .bind(name)
             .bind(password_hash)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
-        sqlx::query("DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE name = $1)")
+        self.query("DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE lower(name) = lower($1))")
             .bind(name)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
         Ok(done.rows_affected() == 1)
@@ -155,30 +187,31 @@ impl Repo {
 
     /// False if there is no such account.
     pub async fn remove_user(&self, name: &str) -> Result<bool> {
-        let done = sqlx::query("DELETE FROM users WHERE name = $1").bind(name).execute(&self.pool).await?;
+        let done = self.query("DELETE FROM users WHERE lower(name) = lower($1)").bind(name).execute(&self.pool).await?;
         Ok(done.rows_affected() == 1)
     }
 
     pub async fn has_users(&self) -> Result<bool> {
-        let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&self.pool).await?;
+        let (count,): (i64,) = self.query_as("SELECT count(*) FROM users").fetch_one(&self.pool).await?;
         Ok(count > 0)
     }
 
     /// Replaces the one-time link.
     pub async fn set_setup_link(&self, token_hash: &str) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query("DELETE FROM setup_links").execute(&mut *tx).await?;
-        sqlx::query("INSERT INTO setup_links (token_hash, created_at) VALUES ($1, $2)")
+        self.query("DELETE FROM setup_links").execute(&mut tx).await?;
+        self.query("INSERT INTO setup_links (token_hash, created_at) VALUES ($1, $2)")
             .bind(token_hash)
             .bind(clock::now_ms())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
         Ok(())
     }
 
     pub async fn is_setup_link(&self, token_hash: &str) -> Result<bool> {
-        let row: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM setup_links WHERE token_hash = $1")
+        let row: Option<(i64,)> = self
+            .query_as("SELECT created_at FROM setup_links WHERE token_hash = $1")
             .bind(token_hash)
             .fetch_optional(&self.pool)
             .await?;
@@ -189,16 +222,16 @@ impl Repo {
     pub async fn use_setup_link(&self, token_hash: &str, name: &str, password_hash: &str) -> Result<bool> {
         let mut tx = self.pool.begin().await?;
         let used =
-            sqlx::query("DELETE FROM setup_links WHERE token_hash = $1").bind(token_hash).execute(&mut *tx).await?;
+            self.query("DELETE FROM setup_links WHERE token_hash = $1").bind(token_hash).execute(&mut tx).await?;
         if used.rows_affected() != 1 {
             return Ok(false);
         }
-        sqlx::query("INSERT INTO users (name, password_hash, everywhere, created_at) VALUES ($1, $2, $3, $4)")
+        self.query("INSERT INTO users (name, password_hash, everywhere, created_at) VALUES ($1, $2, $3, $4)")
             .bind(name)
             .bind(password_hash)
             .bind(Role::Administrator)
             .bind(clock::now_ms())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
         Ok(true)

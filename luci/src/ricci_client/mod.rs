@@ -10,12 +10,15 @@ use std::time::Duration;
 use reqwest::{Client, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::agents::metadata::{AgentClass, AgentSchema};
 use shared::api::{
-    Alive, ConfAccepted, ConfDocument, CorosyncKey, NodeReport, PairRequest, Paired, Problem, ProblemCode, PutConf,
-    StartCluster, StopCluster, path,
+    AgentSummary, Alive, ConfAccepted, ConfDocument, CorosyncKey, FenceKey, FenceTest, FenceTested, MakeFenceKey,
+    NodeReport, PairRequest, Paired, Problem, ProblemCode, PutConf, Secret, SecretNames, StartCluster, StopCluster,
+    ValidateAgent, Validated, path,
 };
-use shared::ids::{NodeName, RequestId};
+use shared::ids::{NodeName, RequestId, ServiceName};
 use shared::status::{ClusterStatus, Outcome, Request, StreamPosition};
+use shared::why::{Assumption, Explanation, Prediction};
 
 pub use stream::StatusStream;
 
@@ -32,8 +35,11 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1500);
 const QUICK: Duration = Duration::from_secs(5);
 /// Work on the node: pairing asks PAM, daemons start.
 const SLOW: Duration = Duration::from_secs(60);
-/// All members store a new version. A person waits for the answer; a version that comes into force later is noticed.
-const STORE: Duration = Duration::from_secs(15);
+/// A fence agent looks at its device; ricci itself gives up after 70 s.
+const FENCE_TEST: Duration = Duration::from_secs(80);
+/// The agents of what changes are asked, and all members store the new version. A person waits for the answer; a version that
+/// comes into force later is noticed.
+const STORE: Duration = Duration::from_secs(25);
 /// How long ricci may hold back the answer to "has the request ended".
 const OUTCOME_WAIT: Duration = Duration::from_secs(90);
 /// Longest body that is read from a node.
@@ -56,6 +62,9 @@ pub enum RicciError {
     /// ricci understood and said no.
     #[error("{}", problem.text)]
     Problem { node: NodeName, problem: Box<Problem> },
+    /// It has no such path: its ricci is of an earlier release than this luci.
+    #[error("the ricci on {node} is older than this console and cannot {what}; update it on that node")]
+    Older { node: NodeName, what: &'static str },
     /// Something that is not ricci, or another version of it.
     #[error("{node} answered in a way that luci does not understand ({status})")]
     Strange { node: NodeName, status: u16 },
@@ -78,6 +87,7 @@ impl RicciError {
             Self::Silent { .. }
             | Self::OtherCertificate { .. }
             | Self::NotPaired { .. }
+            | Self::Older { .. }
             | Self::Strange { .. }
             | Self::Tls(_) => true,
             Self::Problem { problem, .. } => matches!(
@@ -153,6 +163,23 @@ fn base(host: &str, port: u16) -> String {
         format!("https://[{host}]:{port}")
     } else {
         format!("https://{host}:{port}")
+    }
+}
+
+/// A name as one part of a path.
+fn part(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// What a node lacks whose ricci does not have this path: doors that came after the first release are named.
+fn ability(asked: &str) -> &'static str {
+    if asked.starts_with(path::SECRETS) {
+        "keep secrets"
+    } else if asked == path::FENCE_KEY {
+        "keep the key of fence_xvm"
+    } else {
+        "do what was asked"
     }
 }
 
@@ -263,12 +290,91 @@ impl Ricci {
         self.read(answer).await.map(Some)
     }
 
+    /// Why a service is where and as it is.
+    pub async fn explain(&self, service: &ServiceName) -> Result<Explanation> {
+        let path = path::WHY.replace("{service}", &part(service.as_str()));
+        self.call(Method::GET, &path, None::<&()>, QUICK).await
+    }
+
+    /// Why each service may or may not run on a node.
+    pub async fn explain_node(&self, node: &NodeName) -> Result<Vec<Explanation>> {
+        let path = path::NODE_WHY.replace("{node}", &part(node.as_str()));
+        self.call(Method::GET, &path, None::<&()>, QUICK).await
+    }
+
+    /// What would come of something; nothing is done.
+    pub async fn predict(&self, assumption: &Assumption) -> Result<Prediction> {
+        self.call(Method::POST, path::PREDICT, Some(assumption), QUICK).await
+    }
+
     pub async fn conf(&self) -> Result<ConfDocument> {
         self.call(Method::GET, path::CONF, None::<&()>, QUICK).await
     }
 
     pub async fn put_conf(&self, put: &PutConf) -> Result<ConfAccepted> {
         self.call(Method::PUT, path::CONF, Some(put), STORE).await
+    }
+
+    /// The agents installed there.
+    pub async fn agents(&self, class: AgentClass) -> Result<Vec<AgentSummary>> {
+        let path = match class {
+            AgentClass::Resource => path::RESOURCE_AGENTS,
+            AgentClass::Fence => path::FENCE_AGENTS,
+        };
+        self.call(Method::GET, path, None::<&()>, SLOW).await
+    }
+
+    /// What an agent there says of itself.
+    pub async fn agent_schema(&self, class: AgentClass, name: &str) -> Result<AgentSchema> {
+        let path = match class {
+            AgentClass::Resource => path::RESOURCE_AGENT_SCHEMA,
+            AgentClass::Fence => path::FENCE_AGENT_SCHEMA,
+        };
+        // Names of agents are plain words with colons; one that is not is not found there.
+        self.call(Method::GET, &path.replace("{name}", name), None::<&()>, SLOW).await
+    }
+
+    /// Has a resource agent there judge parameters; secrets may be references.
+    pub async fn validate_agent(&self, name: &str, parameters: &[(String, String)]) -> Result<Validated> {
+        let path = path::RESOURCE_AGENT_VALIDATE.replace("{name}", name);
+        self.call(Method::POST, &path, Some(&ValidateAgent { parameters: parameters.to_vec() }), SLOW).await
+    }
+
+    /// Runs a harmless action of a fence agent there.
+    pub async fn test_fence(&self, test: &FenceTest) -> Result<FenceTested> {
+        self.call(Method::POST, path::FENCE_TEST, Some(test), FENCE_TEST).await
+    }
+
+    /// The key of fence_xvm of that node, for another one.
+    pub async fn fence_key(&self) -> Result<FenceKey> {
+        self.call(Method::GET, path::FENCE_KEY, None::<&()>, QUICK).await
+    }
+
+    pub async fn make_fence_key(&self, make: &MakeFenceKey) -> Result<FenceKey> {
+        self.call(Method::POST, path::FENCE_KEY, Some(make), QUICK).await
+    }
+
+    pub async fn put_fence_key(&self, key: &FenceKey) -> Result<()> {
+        self.send(Method::PUT, path::FENCE_KEY, Some(key), QUICK).await.map(|_| ())
+    }
+
+    /// A secret of that node, for another one. Nobody keeps it here.
+    pub async fn secret(&self, name: &str) -> Result<Secret> {
+        self.call(Method::GET, &path::SECRET.replace("{name}", name), None::<&()>, QUICK).await
+    }
+
+    /// The names of the secrets of that node.
+    pub async fn secret_names(&self) -> Result<SecretNames> {
+        self.call(Method::GET, path::SECRETS, None::<&()>, QUICK).await
+    }
+
+    /// Forgets a secret there; refused while the node's cluster.conf refers to it.
+    pub async fn remove_secret(&self, name: &str) -> Result<()> {
+        self.send(Method::DELETE, &path::SECRET.replace("{name}", name), None::<&()>, QUICK).await.map(|_| ())
+    }
+
+    pub async fn put_secret(&self, name: &str, secret: &Secret) -> Result<()> {
+        self.send(Method::PUT, &path::SECRET.replace("{name}", name), Some(secret), QUICK).await.map(|_| ())
     }
 
     pub async fn make_key(&self) -> Result<CorosyncKey> {
@@ -349,7 +455,11 @@ impl Ricci {
 
     async fn problem(&self, answer: reqwest::Response) -> RicciError {
         let status = answer.status().as_u16();
+        let what = ability(answer.url().path());
         match tokio::time::timeout(QUICK, self.read::<Problem>(answer)).await {
+            Ok(Ok(problem)) if problem.code == ProblemCode::NotFound && problem.text.starts_with(path::NONE) => {
+                RicciError::Older { node: self.node.clone(), what }
+            }
             Ok(Ok(problem)) => RicciError::Problem { node: self.node.clone(), problem: Box::new(problem) },
             Ok(Err(error)) => error,
             Err(_) => RicciError::Strange { node: self.node.clone(), status },

@@ -3,6 +3,7 @@
 //! and goes on after luci was killed. Only passwords are kept in memory alone: after a restart a step that needs one
 //! asks for it again.
 
+pub mod fencing;
 mod steps;
 
 use std::collections::HashMap;
@@ -70,11 +71,30 @@ impl Secrets {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "kebab-case")]
 pub enum Input {
-    CreateCluster { nodes: Vec<NodeRow> },
-    ImportCluster { node: NodeRow },
-    AddNode { node: NodeRow },
-    PairNode { node: NodeRow },
-    DeleteNode { node: NodeRow, name: NodeName, out_of_reach: bool },
+    CreateCluster {
+        nodes: Vec<NodeRow>,
+    },
+    ImportCluster {
+        node: NodeRow,
+    },
+    AddNode {
+        node: NodeRow,
+    },
+    PairNode {
+        node: NodeRow,
+    },
+    DeleteNode {
+        node: NodeRow,
+        name: NodeName,
+        out_of_reach: bool,
+    },
+    /// `testers`: the nodes that may have to fence it. `power`: up to a real power cycle.
+    ProveFencing {
+        node: NodeRow,
+        name: NodeName,
+        testers: Vec<NodeRow>,
+        power: bool,
+    },
 }
 
 /// A task to be begun.
@@ -91,7 +111,10 @@ pub const WHOLE_CLUSTER: NodeRow = NodeRow(0);
 impl Plan {
     /// Stages in order; the steps of one stage run side by side.
     fn stages(&self) -> Vec<(StepKind, Vec<NodeRow>)> {
-        use StepKind::{Adopt, ClusterConf, Conf, Contact, Forget, Key, Leave, MakeKey, Member, Pair, Start};
+        use StepKind::{
+            Adopt, ClusterConf, ComeBack, Conf, Contact, Drain, FenceTest, Forget, Key, Leave, MakeKey, Member, Pair,
+            PowerCycle, Start,
+        };
         match &self.input {
             Input::CreateCluster { nodes } => {
                 let (first, rest) = nodes.split_at(1.min(nodes.len()));
@@ -121,6 +144,13 @@ impl Plan {
             Input::DeleteNode { out_of_reach: true, .. } => vec![(ClusterConf, vec![WHOLE_CLUSTER])],
             Input::DeleteNode { node, .. } => {
                 vec![(Leave, vec![*node]), (ClusterConf, vec![WHOLE_CLUSTER]), (Forget, vec![*node])]
+            }
+            Input::ProveFencing { node, testers, power, .. } => {
+                let mut stages = vec![(FenceTest, testers.clone())];
+                if *power {
+                    stages.extend([(Drain, vec![*node]), (PowerCycle, vec![*node]), (ComeBack, vec![*node])]);
+                }
+                stages
             }
         }
     }
@@ -255,6 +285,15 @@ pub(crate) async fn clean_up(app: &App, task: &Task) -> Result<(), RepoError> {
             app.repo.remove_cluster(cluster).await
         }
         (Input::ImportCluster { node }, None) => app.repo.remove_node(node).await,
+        (Input::ProveFencing { .. }, _) => {
+            // A node that was put in standby for the proof is not left there.
+            if let Some(card) = app.repo.proof(&task.id).await?
+                && let Err(error) = fencing::end_standby(app, task, &card).await
+            {
+                tracing::warn!(task = task.id, error = shared::chain(&error), "the standby of the node is not ended");
+            }
+            Ok(())
+        }
         (Input::AddNode { node }, Some(cluster)) => {
             // Once the configuration names the node it belongs to the cluster and is deleted like any other.
             let Some(row) = app.repo.node(node).await? else { return Ok(()) };

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use shared::api::{HostOperationKind, NodeReport, PutConf, StartCluster, StopCluster};
+use shared::conf::{Document, sealed};
 use shared::ids::NodeName;
 use shared::status::Membership;
 
-use super::{Input, WHOLE_CLUSTER, input};
+use super::{Input, WHOLE_CLUSTER, fencing, input};
 use crate::app::{App, AppError, conf};
 use crate::clock;
 use crate::ids::ClusterId;
@@ -50,6 +51,10 @@ pub(super) async fn perform(app: &App, task: &Task, step: &Step) -> Result<Strin
         StepKind::Leave => leave(app, task, &node).await,
         StepKind::Forget => forget(app, &node).await,
         StepKind::ClusterConf => cluster_conf(app, task).await,
+        StepKind::FenceTest => fencing::test_from(app, task, &node).await,
+        StepKind::Drain => fencing::drain(app, task, &node).await,
+        StepKind::PowerCycle => fencing::power_cycle(app, task, &node).await,
+        StepKind::ComeBack => fencing::come_back(app, task, &node).await,
     }
 }
 
@@ -134,7 +139,9 @@ async fn offline_conf(app: &App, task: &Task, node: &Node) -> Result<String, App
     let conf = app.repo.newest_conf(cluster).await?;
     let conf = conf.ok_or_else(|| AppError::Internal("the cluster has no configuration".into()))?;
     let ricci = app.clients.paired(node)?;
-    let put = PutConf { text: conf.text, origin: format!("{} via luci", task.user_name), offline: true };
+    give_secrets(app, cluster, node, &conf.text).await?;
+    let origin = format!("{} via luci", task.user_name);
+    let put = PutConf { text: conf.text, origin, offline: true, despite_agents: false };
     match ricci.put_conf(&put).await {
         Ok(accepted) => Ok(format!("configuration {} written", accepted.version)),
         // The cluster runs there already: the step was done before and the next ones were, too.
@@ -144,6 +151,23 @@ async fn offline_conf(app: &App, task: &Task, node: &Node) -> Result<String, App
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A node has the secrets before it has the configuration that refers to them.
+async fn give_secrets(app: &App, cluster: ClusterId, node: &Node, text: &str) -> Result<(), AppError> {
+    let references = sealed::references(&Document::parse(text).0);
+    if references.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        references.iter().filter_map(|found| sealed::referred(&found.value)).map(str::to_owned).collect();
+    let left = app.hand_on_secrets(cluster, &node.name, &names).await?;
+    if !left.is_empty() {
+        // Not a reason to stop: the node can do all else, its report names them, and fencing goes on from others.
+        let left = left.join(", ");
+        tracing::warn!(node = %node.name, left, "nobody has these secrets");
+    }
+    Ok(())
 }
 
 async fn member(app: &App, task: &Task, node: &Node) -> Result<String, AppError> {
@@ -208,6 +232,7 @@ async fn forget(app: &App, node: &Node) -> Result<String, AppError> {
     match ricci.forget_cluster().await {
         Ok(()) => {}
         Err(error) if error.problem().is_some_and(|p| p.code == shared::api::ProblemCode::NotFound) => {}
+        Err(RicciError::Older { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     ricci.unpair().await?;
@@ -290,7 +315,7 @@ fn own_name(report: &NodeReport, node: &Node, names: &[NodeName]) -> NodeName {
 }
 
 /// Waits until what is known of the cluster satisfies `wish`; `None` if it does not within the time.
-async fn wait_for(
+pub(super) async fn wait_for(
     app: &App,
     cluster: ClusterId,
     limit: Duration,

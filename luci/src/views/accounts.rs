@@ -7,6 +7,7 @@ use askama::Template;
 use super::manage::FormErrors;
 use super::{Shell, time};
 use crate::ids::ClusterId;
+use crate::language::{Language, filters};
 use crate::repo::access::ApiToken;
 use crate::repo::clusters::Cluster;
 use crate::repo::sessions::OpenSession;
@@ -30,10 +31,11 @@ pub struct UserLine {
     pub name: String,
     pub everywhere: &'static str,
     pub clusters: Vec<String>,
+    pub factor: bool,
 }
 
 impl UserLine {
-    pub fn new(user: &User, grants: &BTreeMap<ClusterId, Role>, clusters: &[Cluster]) -> Self {
+    pub fn new(user: &User, grants: &BTreeMap<ClusterId, Role>, clusters: &[Cluster], factor: bool) -> Self {
         let named = clusters.iter().filter_map(|cluster| {
             let role = grants.get(&cluster.id)?;
             Some(format!("{}: {}", cluster.name, role.name()))
@@ -42,6 +44,7 @@ impl UserLine {
             name: user.name.clone(),
             everywhere: user.everywhere.map_or("none", Role::name),
             clusters: named.collect(),
+            factor,
         }
     }
 }
@@ -52,10 +55,33 @@ pub struct UsersPage {
     pub shell: Shell,
     pub users: Vec<UserLine>,
     pub name: String,
+    /// Accounts may log in by PAM.
+    pub pam: bool,
+    /// The least role that demands a second factor.
+    pub demanded_from: Option<Role>,
+    /// Accounts that must switch theirs on first.
+    pub lacking: Vec<String>,
     pub errors: FormErrors,
 }
 
 impl UsersPage {
+    /// Of whom a second factor may be demanded: value, words, whether it is so.
+    pub fn demands(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let now = self.demanded_from.map_or("", Role::name);
+        [
+            ("", "Nobody: each account decides for itself"),
+            ("administrator", "Administrators, everywhere or on a cluster"),
+            ("operator", "Operators and administrators"),
+            ("viewer", "Every account that has a role"),
+        ]
+        .map(|(value, words)| (value, words, value == now))
+        .to_vec()
+    }
+
+    pub fn lacks(&self, name: &str) -> bool {
+        self.lacking.iter().any(|lacking| lacking == name)
+    }
+
     pub fn roles(&self) -> Vec<(&'static str, &'static str, bool)> {
         choice(Some(Role::Viewer))
     }
@@ -131,6 +157,10 @@ pub struct UserPage {
     pub name: String,
     /// The account that asks: it cannot take its own rights away.
     pub own: bool,
+    /// It logs in by PAM.
+    pub pam: bool,
+    /// Since when it has a second factor.
+    pub factor_since: Option<String>,
     pub everywhere: Option<Role>,
     pub roles: Vec<ClusterRole>,
     pub sessions: Vec<SessionLine>,
@@ -153,6 +183,9 @@ impl UserPage {
 #[template(path = "account.html")]
 pub struct AccountPage {
     pub shell: Shell,
+    /// Its password is the system's, and is changed there.
+    pub pam: bool,
+    pub has_factor: bool,
     pub sessions: Vec<SessionLine>,
     pub tokens: Vec<TokenRow>,
     /// Clusters that a token may be limited to.
@@ -165,6 +198,12 @@ pub struct AccountPage {
 }
 
 impl AccountPage {
+    /// Languages in a choice: tag, own name, whether it is chosen.
+    pub fn languages(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let chosen = self.shell.who.preferences.language;
+        Language::ALL.into_iter().map(|each| (each.tag(), each.own_name(), chosen == Some(each))).collect()
+    }
+
     pub fn themes(&self) -> Vec<(&'static str, &'static str, bool)> {
         Theme::ALL
             .into_iter()

@@ -6,18 +6,19 @@ use std::fmt;
 use shared::status::{Membership, NodeStatus, ResourceState, ServiceStatus};
 use shared::text::ServiceState;
 
+use crate::language::Html;
 use crate::repo::requests::RequestState;
 use crate::repo::tasks::{StepState, TaskState};
 
 /// A state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Badge {
     pub kind: Kind,
     pub word: &'static str,
 }
 
 /// How a state looks; the order is from good to bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Ok,
     Off,
@@ -63,12 +64,12 @@ impl fmt::Display for Badge {
             self.kind.class(),
             self.word,
             self.kind.icon(),
-            self.word
+            Html::said(self.word)
         )
     }
 }
 
-// Both parts are texts of this file.
+// All parts are texts of this file and of the catalogue.
 impl askama::filters::HtmlSafe for Badge {}
 
 const fn badge(kind: Kind, word: &'static str) -> Badge {

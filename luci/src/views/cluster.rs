@@ -1,18 +1,19 @@
-//! The parts of a cluster's pages that change by themselves: head line, matrix of services and nodes, requests. Each part
+//! The parts of a cluster's pages that change by themselves: head line, requests (the matrix: `matrix`). Each part
 //! is one template with one stable id, drawn the same for the page and for the event stream.
 
 use askama::Template;
-use shared::conf::model::Conf;
-use shared::ids::NodeName;
 use shared::status::{ClusterStatus, FencedHow, FencingStep, Membership, NodeStatus, ServiceStatus};
 use shared::text::ServiceState;
 
 use super::badge::{self, Badge, Kind};
 use super::events::EventsPanel;
-use super::offers::Offers;
+use super::matrix::MatrixPanel;
+use super::named::Named;
+use super::timeline::{Choice, GROUPS};
 use super::{Shell, time};
 use crate::app::{Who, requests};
 use crate::clock::duration_text;
+use crate::language::filters;
 use crate::repo::requests::StoredRequest;
 use crate::repo::users::Role;
 use crate::watcher::{Link, Snapshot};
@@ -170,113 +171,6 @@ fn conf_spread(status: Option<&ClusterStatus>) -> String {
     format!("version {} in force on {same} of {}", conf.version, members.len())
 }
 
-/// A column of the matrix.
-#[derive(Debug)]
-pub struct Column {
-    pub name: NodeName,
-    pub badge: Badge,
-    pub note: String,
-}
-
-/// A row of the matrix.
-#[derive(Debug)]
-pub struct Row {
-    pub name: String,
-    pub bare: String,
-    pub state: Badge,
-    /// What was last known, when nothing is known now.
-    pub was: Option<&'static str>,
-    pub owner: String,
-    pub flags: Vec<&'static str>,
-    pub why: String,
-    pub since: String,
-    pub request: Option<String>,
-    pub failure: Option<String>,
-    pub cells: Vec<Cell>,
-    /// Whether some node owns it.
-    pub runs: bool,
-    /// Why single buttons cannot be pressed.
-    pub offers: Offers,
-}
-
-/// One service on one node.
-#[derive(Debug)]
-pub struct Cell {
-    pub node: NodeName,
-    pub kind: CellKind,
-    /// Why it is so, for the tooltip and for readers.
-    pub why: String,
-    /// Button that puts the service there.
-    pub button: Option<(&'static str, &'static str)>,
-}
-
-#[derive(Debug)]
-pub enum CellKind {
-    /// It is here, in this state.
-    Here(Badge),
-    /// It was here before.
-    Was,
-    /// It may run here; with the priority of its domain.
-    Allowed(Option<u32>),
-    /// Its domain forbids this node.
-    Forbidden,
-    /// The node is no member, but this.
-    Down(&'static str),
-    Unknown,
-}
-
-/// The landing page of a cluster: which service is where, and why.
-#[derive(Debug, Template)]
-#[template(path = "panels/matrix.html")]
-pub struct MatrixPanel {
-    pub cluster: String,
-    pub columns: Vec<Column>,
-    pub rows: Vec<Row>,
-    pub stale: bool,
-    pub operator: bool,
-    pub administrator: bool,
-    pub csrf: String,
-}
-
-impl MatrixPanel {
-    pub fn new(cluster: &str, snapshot: &Snapshot, conf: Option<&Conf>, who: &Who) -> Self {
-        let live = snapshot.live().is_some();
-        let columns = snapshot.status.as_deref().map_or_else(
-            || bare_columns(snapshot),
-            |status| status.nodes.iter().map(|node| column(node, snapshot)).collect(),
-        );
-        let rows = snapshot.status.as_deref().map_or_else(Vec::new, |status| {
-            status.services.iter().map(|service| row(service, status, conf, live)).collect()
-        });
-        Self {
-            cluster: cluster.to_owned(),
-            columns,
-            rows,
-            stale: !live,
-            operator: who.may(Role::Operator) && live,
-            administrator: who.may(Role::Administrator),
-            csrf: who.csrf().to_owned(),
-        }
-    }
-}
-
-fn bare_columns(snapshot: &Snapshot) -> Vec<Column> {
-    let badge = match snapshot.link {
-        Link::NotRunning { .. } => badge::NOT_A_MEMBER,
-        _ => badge::UNKNOWN,
-    };
-    snapshot.nodes.keys().map(|name| Column { name: name.clone(), badge, note: String::new() }).collect()
-}
-
-fn column(node: &NodeStatus, snapshot: &Snapshot) -> Column {
-    let silent = snapshot.nodes.get(&node.name).and_then(|seen| seen.silent_since);
-    let mut note = fencing_note(node);
-    if let Some(since) = silent {
-        note.push_str(&format!("{}ricci silent since {}", if note.is_empty() { "" } else { "; " }, time(since)));
-    }
-    Column { name: node.name.clone(), badge: node_badge(Some(node), snapshot), note }
-}
-
 /// State of a node, honest about what is not known.
 pub fn node_badge(node: Option<&NodeStatus>, snapshot: &Snapshot) -> Badge {
     match (&snapshot.link, node) {
@@ -286,7 +180,7 @@ pub fn node_badge(node: Option<&NodeStatus>, snapshot: &Snapshot) -> Badge {
     }
 }
 
-/// What is to be said of a node's fencing.
+/// What is to be said of a node beside its membership: fencing, standby.
 pub fn fencing_note(node: &NodeStatus) -> String {
     if let Some(fencing) = &node.fencing {
         let step = match fencing.step {
@@ -298,6 +192,9 @@ pub fn fencing_note(node: &NodeStatus) -> String {
         };
         let method = fencing.method.as_ref().map_or_else(String::new, |method| format!(", method {method}"));
         return format!("fencing attempt {}: {step}{method}", fencing.attempt);
+    }
+    if node.standby {
+        return "in standby: takes no services".into();
     }
     String::new()
 }
@@ -321,44 +218,13 @@ pub fn last_fenced(node: &NodeStatus) -> Option<String> {
     Some(format!("{at}: {how}; {witness}"))
 }
 
-fn row(service: &ServiceStatus, status: &ClusterStatus, conf: Option<&Conf>, live: bool) -> Row {
-    let state = badge::service(service.state);
-    let runs = service.owner.is_some();
-    let offers = Offers::of(service, status);
-    let mut flags = Vec::new();
-    if service.frozen {
-        flags.push("frozen");
-    }
-    if service.partial {
-        flags.push("partial");
-    }
-    Row {
-        name: service.name.to_string(),
-        bare: service.name.bare().to_owned(),
-        state: if live { state } else { badge::UNKNOWN },
-        was: (!live).then_some(state.word),
-        owner: owner_text(service),
-        flags,
-        why: why(service),
-        since: service.last_transition.map_or_else(String::new, |at| time(i64::try_from(at.0).unwrap_or(0))),
-        request: service
-            .request
-            .as_ref()
-            .map(|request| format!("{} asked by {}", request.command.verb(), request.origin)),
-        failure: service.failure.as_ref().map(|failure| format!("{} on {}", failure.text(), failure.node)),
-        cells: status.nodes.iter().map(|node| cell(service, node, conf, &offers, live)).collect(),
-        runs,
-        offers,
-    }
-}
-
 /// As `clustat` prints it: the last owner in parentheses.
-pub fn owner_text(service: &ServiceStatus) -> String {
+pub fn owner_text(service: &ServiceStatus) -> Named {
     match (&service.owner, &service.last_owner) {
-        (Some(owner), _) if !service.state.shows_last_owner() => owner.to_string(),
-        (_, Some(last)) => format!("({last})"),
-        (Some(owner), None) => owner.to_string(),
-        (None, None) => "(none)".into(),
+        (Some(owner), _) if !service.state.shows_last_owner() => Named::Name(owner.to_string()),
+        (_, Some(last)) => Named::Name(format!("({last})")),
+        (Some(owner), None) => Named::Name(owner.to_string()),
+        (None, None) => Named::Word("(none)"),
     }
 }
 
@@ -369,47 +235,6 @@ pub fn why(service: &ServiceStatus) -> String {
         text.push_str(&format!("; waits because {}", waits.text()));
     }
     text
-}
-
-fn cell(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>, offers: &Offers, live: bool) -> Cell {
-    let make = |kind, why: String, button| Cell { node: node.name.clone(), kind, why, button };
-    if service.owner.as_ref() == Some(&node.name) {
-        let badge = if live { badge::service(service.state) } else { badge::UNKNOWN };
-        return make(CellKind::Here(badge), why(service), None);
-    }
-    if !live {
-        return make(CellKind::Unknown, "nothing is known of this node now".into(), None);
-    }
-    let (allowed, priority, domain) = domain_of(service, node, conf);
-    if !allowed {
-        let text = format!("the failover domain {domain} is restricted and does not list {}", node.name);
-        return make(CellKind::Forbidden, text, None);
-    }
-    if node.member != Membership::Member {
-        return make(CellKind::Down(badge::node(node).word), format!("{} is not a member", node.name), None);
-    }
-    let button = match service.state {
-        ServiceState::Started if offers.relocate.is_none() => Some(("relocate", "Relocate here")),
-        ServiceState::Stopped | ServiceState::Disabled if offers.start.is_none() => Some(("enable", "Start here")),
-        _ => None,
-    };
-    let text = match priority {
-        Some(priority) => format!("may run here; priority {priority} in {domain}"),
-        None => "may run here".into(),
-    };
-    let was = service.owner.is_none() && service.last_owner.as_ref() == Some(&node.name);
-    make(if was { CellKind::Was } else { CellKind::Allowed(priority) }, text, button)
-}
-
-/// Whether the service's failover domain allows the node, and with which priority.
-fn domain_of(service: &ServiceStatus, node: &NodeStatus, conf: Option<&Conf>) -> (bool, Option<u32>, String) {
-    let domain = conf.and_then(|conf| conf.domain(conf.service(&service.name)?.domain.as_ref()?));
-    let Some(domain) = domain else { return (true, None, String::new()) };
-    let name = domain.name.to_string();
-    match domain.nodes.iter().find(|(name, _)| *name == node.name) {
-        Some((_, priority)) => (true, domain.ordered.then_some(*priority), name),
-        None => (!domain.restricted, None, name),
-    }
 }
 
 /// The latest requests and what became of them.
@@ -460,8 +285,19 @@ pub struct OverviewPage {
     pub events: EventsPanel,
     /// Nodes without a fence method.
     pub unprotected: Vec<String>,
+    /// Steps of the set-up that are done, of how many; `None`: nothing is left.
+    pub set_up: Option<(usize, usize)>,
+    /// Nodes, and fence methods of theirs that are not proven, with what is known of each.
+    pub unproven: Vec<(String, String, &'static str)>,
     /// Tasks of this cluster that are open.
     pub tasks: Vec<super::tasks::TaskLine>,
+}
+
+impl OverviewPage {
+    /// Where fence devices are listed.
+    pub fn fence_devices_address(&self) -> String {
+        format!("/clusters/{}/fence-devices", super::conf::address_part(&self.head.cluster))
+    }
 }
 
 /// The timeline page.
@@ -471,7 +307,17 @@ pub struct EventsPage {
     pub shell: Shell,
     pub head: HeadPanel,
     pub events: EventsPanel,
-    pub problems_only: bool,
-    pub subject: Option<String>,
+    pub choice: Choice,
+    /// Nodes and services to choose from: value, name, whether it is chosen.
+    pub subjects: Vec<(String, String, bool)>,
+    /// Most lines of a file.
+    pub most: i64,
     pub older: Option<i64>,
+}
+
+impl EventsPage {
+    /// What events are about: value, name, whether it is chosen.
+    pub fn groups(&self) -> Vec<(&'static str, &'static str, bool)> {
+        GROUPS.iter().map(|&(word, name, _)| (word, name, word == self.choice.group)).collect()
+    }
 }

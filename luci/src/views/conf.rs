@@ -1,16 +1,19 @@
-//! Forms and lists of the configuration: fence devices, failover domains, resources, services, versions.
+//! Forms and lists of the configuration: fence devices, failover domains, services, versions.
 
 use askama::Template;
-use shared::agents::mapping;
-use shared::conf::edit::{Attributes, ResourceSpec};
+use shared::conf::edit::Attributes;
 use shared::conf::model::{Conf, Service};
 
 use super::cluster::HeadPanel;
-use super::fields::{AttributeForm, FenceAgent, Field, KindChoice, Known, Widget, field, kind_title};
+use super::fence_key::FenceKeyView;
+use super::fencing::MethodLine;
+use super::fields::{AttributeForm, FenceAgent};
+use super::foresight::{DomainPreview, LossLine, Supposed};
 use super::manage::FormErrors;
 use super::{Shell, time};
+use crate::app::agents::AgentChoice;
+use crate::language::filters;
 use crate::repo::confs::{Origin, StoredConf};
-use crate::secrets::is_secret;
 
 /// Fields of a service.
 #[derive(Debug, Clone)]
@@ -34,6 +37,22 @@ pub const RECOVERIES: &[(&str, &str)] =
     &[("relocate", "Relocate"), ("restart", "Restart"), ("restart-disable", "Restart-Disable"), ("disable", "Disable")];
 
 impl ServiceForm {
+    /// What another form says otherwise, as attributes. The values that are stored stay in this one, so that sending it again
+    /// undoes nothing that somebody else has changed meanwhile.
+    pub fn differing(&self, other: &Self) -> Vec<(&'static str, String)> {
+        let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
+        let rows = [
+            ("autostart", flag(self.autostart), flag(other.autostart)),
+            ("exclusive", flag(self.exclusive), flag(other.exclusive)),
+            ("domain", self.domain.clone(), other.domain.clone()),
+            ("recovery", self.recovery.clone(), other.recovery.clone()),
+            ("max_restarts", self.max_restarts.clone(), other.max_restarts.clone()),
+            ("restart_expire_time", self.restart_expire_time.clone(), other.restart_expire_time.clone()),
+            ("depend", self.depend.clone(), other.depend.clone()),
+        ];
+        rows.into_iter().filter(|(_, own, theirs)| own != theirs).map(|(name, _, theirs)| (name, theirs)).collect()
+    }
+
     /// For a new service.
     pub fn empty(conf: &Conf) -> Self {
         Self {
@@ -77,90 +96,6 @@ impl ServiceForm {
     }
 }
 
-/// A resource in a service's tree, as it is edited.
-#[derive(Debug, Clone)]
-pub struct ResourceNode {
-    /// Where in the tree: `0`, `0.1`, ….
-    pub place: String,
-    pub kind: String,
-    pub title: String,
-    pub name: String,
-    pub shared: bool,
-    pub note: &'static str,
-    pub detail: String,
-    pub first: bool,
-    pub last: bool,
-    /// The children, drawn already: a template cannot draw itself.
-    pub children: Vec<ResourceNode>,
-}
-
-/// One level of the tree.
-#[derive(Debug, Template)]
-#[template(path = "parts/resource_tree.html")]
-pub struct ResourceTree<'a> {
-    pub nodes: &'a [ResourceNode],
-    /// Address of the service's page.
-    pub root: &'a str,
-    pub csrf: &'a str,
-    pub base: &'a str,
-    pub administrator: bool,
-}
-
-impl ResourceTree<'_> {
-    /// The level below.
-    pub fn below<'b>(&'b self, node: &'b ResourceNode) -> ResourceTree<'b> {
-        ResourceTree { nodes: &node.children, ..*self }
-    }
-}
-
-/// The tree of a service for the page.
-pub fn resource_nodes(specs: &[ResourceSpec], above: &str) -> Vec<ResourceNode> {
-    let count = specs.len();
-    specs
-        .iter()
-        .enumerate()
-        .map(|(index, spec)| {
-            let place = if above.is_empty() { index.to_string() } else { format!("{above}.{index}") };
-            ResourceNode {
-                title: kind_title(&spec.kind),
-                name: spec_name(spec),
-                shared: spec.reference.is_some(),
-                note: match spec.attributes.get("__independent_subtree").map(String::as_str) {
-                    Some("1") => "independent subtree",
-                    Some("2") => "non-critical",
-                    _ => "",
-                },
-                detail: detail(spec),
-                first: index == 0,
-                last: index + 1 == count,
-                children: resource_nodes(&spec.children, &place),
-                kind: spec.kind.clone(),
-                place,
-            }
-        })
-        .collect()
-}
-
-/// The name of a resource in a tree.
-pub fn spec_name(spec: &ResourceSpec) -> String {
-    if let Some(reference) = &spec.reference {
-        return reference.clone();
-    }
-    mapping::primary_value(&spec.kind, |name| spec.attributes.get(name).map(String::as_str))
-        .unwrap_or("without a name")
-        .to_owned()
-}
-
-/// The most telling attributes, secrets left out.
-fn detail(spec: &ResourceSpec) -> String {
-    let name = spec_name(spec);
-    let shown = spec
-        .attributes
-        .iter()
-        .filter(|(key, value)| !key.starts_with("__") && !is_secret(key) && **value != name && key.as_str() != "name");
-    shown.take(3).map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ")
-}
-
 /// A row of a list of things with a name, a type and users.
 #[derive(Debug, Clone)]
 pub struct ThingLine {
@@ -179,6 +114,12 @@ pub struct FenceDevicesPage {
     pub devices: Vec<ThingLine>,
     /// Nodes that nothing can fence.
     pub unprotected: Vec<String>,
+    /// How many secrets stand in the configuration itself.
+    pub plain: usize,
+    /// Every fence method, and what is known of its working.
+    pub methods: Vec<MethodLine>,
+    /// Nodes, and the secrets that they lack.
+    pub lacking: Vec<(String, String)>,
 }
 
 #[derive(Debug, Template)]
@@ -192,6 +133,12 @@ pub struct FenceDevicePage {
     pub name: String,
     pub agent: String,
     pub agent_title: String,
+    /// What the agent says of itself.
+    pub about: String,
+    /// Of fence_xvm: its key on the nodes, and what the host needs.
+    pub key: Option<FenceKeyView>,
+    /// No node has told the agent's parameters; the form knows the common ones only.
+    pub by_hand: bool,
     pub form: AttributeForm,
     pub used_by: Vec<String>,
     pub base: String,
@@ -211,7 +158,10 @@ impl FenceDevicePage {
 pub struct FenceAgentsPage {
     pub shell: Shell,
     pub head: HeadPanel,
+    /// The common ones, with the words people know.
     pub agents: &'static [FenceAgent],
+    /// All that the nodes have.
+    pub installed: Vec<AgentChoice>,
 }
 
 #[derive(Debug, Template)]
@@ -231,7 +181,7 @@ pub struct DomainLine {
 }
 
 /// A name as one part of an address.
-fn address_part(name: &str) -> String {
+pub(super) fn address_part(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
@@ -245,6 +195,8 @@ fn address_part(name: &str) -> String {
 pub struct DomainNode {
     pub name: String,
     pub member: bool,
+    /// It is listed, and has left the cluster.
+    pub gone: bool,
     pub priority: String,
 }
 
@@ -261,6 +213,16 @@ pub struct DomainPage {
     pub nofailback: bool,
     pub nodes: Vec<DomainNode>,
     pub used_by: Vec<String>,
+    /// Where its services go as nodes fail, with the form as it stands.
+    pub preview: DomainPreview,
+    /// Where its services would be after one or two nodes failed.
+    pub losses: Vec<LossLine>,
+    /// What should be thought of before it is needed.
+    pub notes: Vec<String>,
+    /// Nodes that can be thought away.
+    pub members: Vec<String>,
+    /// What would come of the form as it stands, or of the loss of a node.
+    pub supposed: Option<Supposed>,
     pub base: String,
     pub errors: FormErrors,
 }
@@ -271,57 +233,6 @@ impl DomainPage {
         let name = self.existing.as_deref().unwrap_or_default();
         format!("/clusters/{}/failover-domains/{}/delete", address_part(&self.cluster), address_part(name))
     }
-}
-
-#[derive(Debug, Template)]
-#[template(path = "resources.html")]
-pub struct ResourcesPage {
-    pub shell: Shell,
-    pub head: HeadPanel,
-    pub resources: Vec<ThingLine>,
-}
-
-/// Choice of a kind for something new.
-#[derive(Debug, Template)]
-#[template(path = "resource_kinds.html")]
-pub struct KindsPage {
-    pub shell: Shell,
-    pub head: HeadPanel,
-    pub heading: String,
-    pub kinds: Vec<KindChoice>,
-    /// Address up to the kind, ending in `kind=`.
-    pub to: String,
-    pub back: String,
-    /// Shared resources that can be used instead: `kind:name`, text.
-    pub shared: Vec<(String, String)>,
-    /// Where the form that uses a shared one goes, and its hidden parent.
-    pub action: String,
-    pub parent: String,
-    pub base: String,
-}
-
-#[derive(Debug, Template)]
-#[template(path = "resource.html")]
-pub struct ResourcePage {
-    pub shell: Shell,
-    pub head: HeadPanel,
-    pub heading: String,
-    pub action: String,
-    pub button: String,
-    pub back: String,
-    pub kind: String,
-    pub title: String,
-    pub form: AttributeForm,
-    /// Fault isolation; only in a service's tree.
-    pub isolation: Vec<Field>,
-    /// Place of the parent for a new resource in a tree.
-    pub parent: Option<String>,
-    /// Where it can be deleted.
-    pub delete: Option<String>,
-    pub used_by: Vec<String>,
-    pub note: Option<&'static str>,
-    pub base: String,
-    pub errors: FormErrors,
 }
 
 /// A version in the list.
@@ -353,94 +264,21 @@ impl VersionLine {
     }
 }
 
-/// A group of fields on the Configure page.
-#[derive(Debug, Clone)]
-pub struct SectionForm {
-    pub id: &'static str,
-    pub title: &'static str,
-    pub fields: Vec<Field>,
-    pub note: &'static str,
-}
-
-impl SectionForm {
-    /// The fields, borrowed for the template.
-    pub fn list(&self) -> &[Field] {
-        &self.fields
-    }
-}
-
-/// Fields of the sections; attribute, label, help, placeholder, widget.
-const FENCE_DAEMON: &[Known] = &[
-    ("post_fail_delay", "Post Fail Delay (seconds)", "Wait before a failed member is fenced.", "0", Widget::Number),
-    (
-        "post_join_delay",
-        "Post Join Delay (seconds)",
-        "Wait at start before a node that never showed up is fenced.",
-        "6",
-        Widget::Number,
-    ),
-    ("clean_start", "Clean Start", "Believe that absent nodes are down at start. Dangerous.", "", Widget::Switch),
-    (
-        "skip_undefined",
-        "Skip Undefined",
-        "Do not wait for nodes without a fence method at start. Dangerous.",
-        "",
-        Widget::Switch,
-    ),
-    (
-        "override_time",
-        "Pause Between Rounds (seconds)",
-        "After all methods failed, before the first is tried again.",
-        "3",
-        Widget::Number,
-    ),
-];
-const TOTEM: &[Known] = &[
-    ("token", "Token Timeout (milliseconds)", "A node that is silent for so long is lost.", "10000", Widget::Number),
-    ("consensus", "Consensus (milliseconds)", "Empty: 1.2 times the token timeout.", "", Widget::Number),
-    ("join", "Join (milliseconds)", "", "60", Widget::Number),
-    ("token_retransmits_before_loss_const", "Token Retransmits Before Loss", "", "20", Widget::Number),
-];
-const CMAN: &[Known] = &[
-    ("expected_votes", "Expected Votes", "Empty: the sum of the nodes' votes.", "", Widget::Number),
-    ("two_node", "Two-node Mode", "Exactly two nodes: one vote is enough, fencing decides.", "", Widget::Switch),
-    ("port", "UDP Port", "Of the first link.", "5405", Widget::Number),
-];
-
-/// The sections of the Configure page with their values.
-pub fn sections(attributes: impl Fn(&str) -> Attributes) -> Vec<SectionForm> {
-    let fields = |known: &[Known], element: &str| {
-        let values = attributes(element);
-        known.iter().map(|row| field(known, row.0, &values, false)).collect()
-    };
-    vec![
-        SectionForm {
-            id: "fence_daemon",
-            title: "Fence Daemon",
-            fields: fields(FENCE_DAEMON, "fence_daemon"),
-            note: "",
-        },
-        SectionForm {
-            id: "totem",
-            title: "Network (totem)",
-            fields: fields(TOTEM, "totem"),
-            note: "Longer timeouts tolerate more, and make every failover slower by as much.",
-        },
-        SectionForm { id: "cman", title: "Quorum (cman)", fields: fields(CMAN, "cman"), note: "" },
-    ]
-}
-
 #[derive(Debug, Template)]
 #[template(path = "configure.html")]
 pub struct ConfigurePage {
     pub shell: Shell,
     pub head: HeadPanel,
     pub cluster: String,
-    pub sections: Vec<SectionForm>,
     pub versions: Vec<VersionLine>,
     pub findings: Vec<FindingLine>,
     pub base: String,
-    pub errors: FormErrors,
+}
+
+impl ConfigurePage {
+    fn pages(&self) -> &'static [(&'static str, &'static str)] {
+        super::settings::PAGES
+    }
 }
 
 /// A finding, for people.
@@ -506,4 +344,11 @@ pub struct TextPage {
     pub findings: Vec<FindingLine>,
     pub base: String,
     pub errors: FormErrors,
+}
+
+impl TextPage {
+    /// The style of the box of findings: a note alone is no alarm.
+    fn worst(&self) -> &'static str {
+        self.findings.iter().map(|finding| finding.badge.kind).max().map_or("", super::badge::Kind::class)
+    }
 }

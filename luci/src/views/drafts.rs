@@ -7,9 +7,11 @@ use shared::status::Membership;
 use super::badge::{Badge, Kind};
 use super::cluster::HeadPanel;
 use super::conf::{DiffRow, FindingLine};
+use super::foresight::DraftForesight;
 use super::manage::FormErrors;
 use super::{Shell, time};
 use crate::app::drafts::Moved;
+use crate::language::filters;
 use crate::watcher::Snapshot;
 
 /// The draft of the one who reads, in the frame of every page of the cluster.
@@ -33,6 +35,8 @@ pub struct ReviewPage {
     /// Errors that keep it from being applied.
     pub blocked: usize,
     pub moved: Option<Moved>,
+    /// What applying it would do.
+    pub foresight: DraftForesight,
     pub errors: FormErrors,
 }
 

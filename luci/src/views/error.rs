@@ -1,5 +1,6 @@
 //! The page that tells an error and offers a way on.
 
+use crate::language::filters;
 use askama::Template;
 
 #[derive(Debug, Template)]

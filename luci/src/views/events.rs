@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::badge::{self, Badge};
 use super::time;
+use crate::language::filters;
 use crate::repo::events::Event;
 
 /// A line of the timeline.
@@ -18,8 +19,29 @@ pub struct EventLine {
     pub reason: Option<String>,
     /// Time since the event before it in the same incident.
     pub after: Option<String>,
-    /// The phases of the incident that ends with this event.
-    pub incident: Option<String>,
+    /// The incident that ends with this event.
+    pub incident: Option<Incident>,
+}
+
+/// Something was lost or failed: what happened until the cluster had dealt with it, and how long each step took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    pub name: String,
+    /// From the first loss or failure to the end.
+    pub total: String,
+    pub phases: Vec<Phase>,
+}
+
+/// A step of an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    pub word: &'static str,
+    /// The node or service that it is about; empty: the cluster.
+    pub subject: String,
+    /// Since the step before.
+    pub took: String,
+    /// Since the incident began.
+    pub after: String,
 }
 
 /// Events further apart than this belong to different incidents.
@@ -30,6 +52,8 @@ const INCIDENT_GAP_MS: i64 = 120_000;
 #[template(path = "panels/events.html")]
 pub struct EventsPanel {
     pub events: Vec<EventLine>,
+    /// Whether these are some of all that the cluster has.
+    pub chosen: bool,
 }
 
 impl EventsPanel {
@@ -53,7 +77,7 @@ impl EventsPanel {
                 incident: None,
             })
             .collect();
-        let mut panel = Self { events };
+        let mut panel = Self { events, chosen: false };
         let mut newest = 0;
         for group in events_of_incidents(events_in) {
             panel.events[newest].incident = phases(group);
@@ -70,32 +94,48 @@ fn events_of_incidents(events: &[Event]) -> impl Iterator<Item = &[Event]> {
 
 /// What an incident begins with.
 const BEGINS: &[&str] = &["node-lost", "quorum-lost", "resource-failed", "service-recovering", "fence-decided"];
+/// What the loss of a node begins with; a service that somebody moved shortly before has no part in it.
+const LOSS_BEGINS: &[&str] = &["node-lost", "quorum-lost", "fence-decided"];
 /// Its phases: kind and word.
 const PHASES: &[(&str, &str)] = &[
+    ("node-lost", "left the membership"),
+    ("quorum-lost", "quorum lost"),
+    ("quorum-regained", "quorum regained"),
+    ("resource-failed", "failure noticed"),
     ("fence-decided", "fencing decided"),
     ("fence-failed", "fencing failed"),
     ("fenced", "fenced"),
+    ("service-recovering", "recovery decided"),
+    ("service-stopped", "stopped"),
+    ("service-starting", "start decided"),
     ("service-started", "started"),
 ];
 
-/// From the first loss or failure to the end, phase by phase; `None` if nothing was lost. Members tell with their own
-/// clocks, so the decision to fence may bear an earlier time than the loss; the loss names the incident all the same.
-fn phases(newest_first: &[Event]) -> Option<String> {
-    let begins = |event: &&Event| BEGINS.contains(&event.kind.as_str());
+/// From the first loss or failure to the last phase; `None` if nothing was lost. Members tell with their own clocks, so the
+/// decision to fence may bear an earlier time than the loss; the loss names the incident all the same.
+fn phases(newest_first: &[Event]) -> Option<Incident> {
+    let loss = newest_first.iter().any(|event| event.kind == "node-lost");
+    let kinds = if loss { LOSS_BEGINS } else { BEGINS };
+    let begins = |event: &&Event| kinds.contains(&event.kind.as_str());
     let place = newest_first.len() - 1 - newest_first.iter().rev().position(|event| begins(&event))?;
     let incident = &newest_first[..=place];
     let begin = &newest_first[place];
     let named = incident.iter().rev().find(|event| event.kind == "node-lost").unwrap_or(begin);
-    let mut said = Vec::new();
+    let mut phases = Vec::new();
+    let mut before = begin.at;
     for event in incident.iter().rev() {
-        if let Some((_, word)) = PHASES.iter().find(|(kind, _)| *kind == event.kind) {
-            said.push(
-                format!("{} {word} after {}", event.subject, seconds(event.at - begin.at)).trim_start().to_owned(),
-            );
-        }
+        let Some((_, word)) = PHASES.iter().find(|(kind, _)| *kind == event.kind) else { continue };
+        phases.push(Phase {
+            word,
+            subject: event.subject.clone(),
+            took: seconds(event.at - before),
+            after: seconds(event.at - begin.at),
+        });
+        before = event.at;
     }
-    let name = named.text.split(';').next().unwrap_or_default().trim_end_matches('.');
-    (!said.is_empty()).then(|| format!("{name} → {}", said.join(" → ")))
+    // A loss that nothing followed yet is told by its own line.
+    let name = named.text.split(';').next().unwrap_or_default().trim_end_matches('.').to_owned();
+    (phases.len() > 1).then(|| Incident { name, total: seconds(before - begin.at), phases })
 }
 
 fn seconds(ms: i64) -> String {
@@ -132,9 +172,33 @@ mod tests {
             event(900_002, "node2", "node-lost", "node2 was lost without a goodbye; its services wait"),
             event(900_000, "node2", "fence-decided", "Fencing node2 by node1, attempt 1"),
         ];
-        let incident =
-            "node2 was lost without a goodbye → node2 fencing decided after 0.000 s → node2 fenced after 0.350 s";
-        assert_eq!(EventsPanel::new(&events).events[0].incident.as_deref(), Some(incident));
+        let panel = EventsPanel::new(&events);
+        let incident = panel.events[0].incident.as_ref().expect("an incident");
+        assert_eq!(incident.name, "node2 was lost without a goodbye");
+        assert_eq!(
+            told(incident),
+            ["fencing decided node2 0.000 0.000", "left the membership node2 0.002 0.002", "fenced node2 0.348 0.350"]
+        );
+    }
+
+    #[test]
+    fn a_service_moved_shortly_before_a_loss_does_not_lengthen_it() {
+        let events = [
+            event(904_400, "service:web", "service-started", "service:web is started"),
+            event(900_000, "node2", "node-lost", "node2 was lost"),
+            event(896_500, "service:web", "service-recovering", "service:web moves to node2"),
+        ];
+        let panel = EventsPanel::new(&events);
+        let incident = panel.events[0].incident.as_ref().expect("an incident");
+        assert_eq!(incident.total, "4.400 s");
+        assert_eq!(told(incident), ["left the membership node2 0.000 0.000", "started service:web 4.400 4.400"]);
+    }
+
+    fn told(incident: &Incident) -> Vec<String> {
+        let bare = |time: &str| time.trim_end_matches(" s").to_owned();
+        let line =
+            |phase: &Phase| format!("{} {} {} {}", phase.word, phase.subject, bare(&phase.took), bare(&phase.after));
+        incident.phases.iter().map(line).collect()
     }
 
     #[test]
@@ -147,12 +211,15 @@ mod tests {
             event(100_000, "node2", "node-joined", "node2 joined"),
         ];
         let panel = EventsPanel::new(&events);
-        assert_eq!(
-            panel.events[0].incident.as_deref(),
-            Some(
-                "node2 was lost → node2 fencing decided after 0.040 s → node2 fenced after 4.200 s → service:web started after 5.100 s"
-            )
-        );
+        let incident = panel.events[0].incident.as_ref().expect("an incident");
+        assert_eq!((incident.name.as_str(), incident.total.as_str()), ("node2 was lost", "5.100 s"));
+        let phases = [
+            "left the membership node2 0.000 0.000",
+            "fencing decided node2 0.040 0.040",
+            "fenced node2 4.160 4.200",
+            "started service:web 0.900 5.100",
+        ];
+        assert_eq!(told(incident), phases);
         assert!(panel.events[1..].iter().all(|event| event.incident.is_none()));
         assert_eq!(panel.events[1].after.as_deref(), Some("+4.160 s"));
     }

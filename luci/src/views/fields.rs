@@ -2,32 +2,76 @@
 //! words and widgets for the common ones. An attribute that nobody here has heard of is shown as a row of its own and never
 //! lost.
 
-use shared::agents::kinds::{Becomes, Runs};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use shared::agents::kinds::Runs;
 use shared::agents::mapping;
 use shared::conf::edit::Attributes;
 
 use crate::secrets::is_secret;
 
 /// How a field is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Widget {
+    #[default]
     Text,
     Number,
     /// Default, on, off.
     Switch,
     Secret,
     Choice(&'static [(&'static str, &'static str)]),
+    /// The choices stand in the field.
+    Options,
+}
+
+/// Words of an agent: shown as they are, in the language they are in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// The language, for readers aloud.
+    pub lang: &'static str,
+    /// What is always seen.
+    pub first: String,
+    /// Paragraphs that are folded away.
+    pub rest: Vec<String>,
+}
+
+impl Words {
+    /// Paragraphs in which the agent warns of itself: these must not be folded away.
+    pub fn warnings(&self) -> Vec<&str> {
+        let paragraphs = std::iter::once(&self.first).chain(&self.rest).map(String::as_str);
+        paragraphs.filter(|paragraph| paragraph.to_uppercase().starts_with("WARNING")).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.rest.is_empty()
+    }
 }
 
 /// A field of a form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Field {
     /// The attribute.
     pub name: String,
     pub label: String,
-    pub help: &'static str,
-    pub placeholder: &'static str,
+    /// The label is an agent's word or a bare name, in this language; `None`: it is ours, and translated.
+    pub label_lang: Option<&'static str>,
+    /// The attribute is not told beside the label.
+    pub hides_name: bool,
+    /// Our help.
+    pub help: Cow<'static, str>,
+    /// The agent's help.
+    pub words: Words,
+    /// Sentences of ours about the value: bounds, what an older name stands for.
+    pub notes: Vec<String>,
+    /// What a bare number means, `s`; empty: nothing.
+    pub unit: &'static str,
+    /// Kept for configurations that have it.
+    pub deprecated: bool,
+    pub placeholder: Cow<'static, str>,
     pub widget: Widget,
+    /// Of [`Widget::Options`]: value, text.
+    pub choices: Vec<(String, String)>,
     pub value: String,
     pub required: bool,
 }
@@ -46,11 +90,17 @@ impl Field {
         self.widget == Widget::Secret
     }
 
+    /// Whether the attribute is worth telling beside the label.
+    pub fn shows_name(&self) -> bool {
+        !self.hides_name && self.label != self.name && !self.label.eq_ignore_ascii_case(&self.name)
+    }
+
     /// The options, if it is a choice: value, text, chosen.
-    pub fn options(&self) -> Option<Vec<(&'static str, &'static str, bool)>> {
-        let options: &[(&'static str, &'static str)] = match self.widget {
-            Widget::Switch => &[("", "default"), ("1", "on"), ("0", "off")],
-            Widget::Choice(options) => options,
+    pub fn options(&self) -> Option<Vec<(&str, &str, bool)>> {
+        let options: Vec<(&str, &str)> = match self.widget {
+            Widget::Switch => vec![("", "default"), ("1", "on"), ("0", "off")],
+            Widget::Choice(options) => options.to_vec(),
+            Widget::Options => self.choices.iter().map(|(value, text)| (value.as_str(), text.as_str())).collect(),
             _ => return None,
         };
         let value = match (self.widget, self.value.as_str()) {
@@ -58,7 +108,7 @@ impl Field {
             (Widget::Switch, "no" | "off" | "false") => "0",
             (_, value) => value,
         };
-        Some(options.iter().map(|(option, text)| (*option, *text, *option == value)).collect())
+        Some(options.into_iter().map(|(option, text)| (option, text, option == value)).collect())
     }
 
     /// The value as the form shows it: a secret is never given out.
@@ -75,7 +125,7 @@ impl Field {
 pub(super) type Known = (&'static str, &'static str, &'static str, &'static str, Widget);
 
 /// Words and widgets of attributes, where the bare name would not do.
-const RESOURCE_FIELDS: &[Known] = &[
+pub(super) const RESOURCE_FIELDS: &[Known] = &[
     (
         "address",
         "IP Address",
@@ -113,9 +163,14 @@ const RESOURCE_FIELDS: &[Known] = &[
     ("listen_address", "Listen Address", "", "", Widget::Text),
     ("target", "Target Hostname, Wildcard, or Netgroup", "", "10.0.0.0/24", Widget::Text),
     ("name", "Name", "", "", Widget::Text),
+    ("source", "Directory", "What is mounted there a second time.", "/srv/data", Widget::Text),
+    ("nfspath", "NFS state directory", "Below the path.", ".clumanager/nfs", Widget::Text),
+    ("path", "Path", "", "", Widget::Text),
+    ("fsid", "File System ID", "Empty: made from the path.", "", Widget::Text),
+    ("db_passwd", "Password", "", "", Widget::Secret),
 ];
 
-const FENCE_FIELDS: &[Known] = &[
+pub(super) const FENCE_FIELDS: &[Known] = &[
     ("ipaddr", "IP Address or Hostname", "Of the power device.", "10.0.0.201", Widget::Text),
     ("ip", "IP Address or Hostname", "Of the power device.", "10.0.0.201", Widget::Text),
     ("ipport", "IP Port", "", "", Widget::Number),
@@ -294,7 +349,17 @@ pub(super) fn field(known: &[Known], name: &str, attributes: &Attributes, requir
         None => (spoken(name), "", "", Widget::Text),
     };
     let value = attributes.get(name).cloned().unwrap_or_default();
-    Field { name: name.to_owned(), label, help, placeholder, widget, value, required }
+    Field {
+        name: name.to_owned(),
+        label,
+        label_lang: known.iter().all(|row| row.0 != name).then_some("en"),
+        help: help.into(),
+        placeholder: placeholder.into(),
+        widget,
+        value,
+        required,
+        ..Field::default()
+    }
 }
 
 fn spoken(name: &str) -> String {
@@ -316,10 +381,15 @@ pub struct Extra {
 /// Free rows at the end of a form.
 const FREE_ROWS: usize = 2;
 
-fn extras(attributes: &Attributes, fields: &[Field], skip: &[&str]) -> Vec<Extra> {
+pub(super) fn extras<'f>(
+    attributes: &Attributes,
+    fields: impl IntoIterator<Item = &'f Field>,
+    skip: &[&str],
+) -> Vec<Extra> {
+    let known: BTreeSet<&str> = fields.into_iter().map(|field| field.name.as_str()).collect();
     let mut rows: Vec<Extra> = attributes
         .iter()
-        .filter(|(name, _)| !fields.iter().any(|field| field.name == **name) && !skip.contains(&name.as_str()))
+        .filter(|(name, _)| !known.contains(name.as_str()) && !skip.contains(&name.as_str()))
         .map(|(name, value)| {
             let secret = is_secret(name);
             let value = if secret { String::new() } else { value.clone() };
@@ -331,48 +401,50 @@ fn extras(attributes: &Attributes, fields: &[Field], skip: &[&str]) -> Vec<Extra
     rows
 }
 
+/// From how many fields on a form gets a filter.
+const FILTER_FROM: usize = 10;
+
 /// A set of fields with free rows after them.
 #[derive(Debug, Clone)]
 pub struct AttributeForm {
     pub fields: Vec<Field>,
+    /// Parameters that few people need; folded away.
+    pub advanced: Vec<Field>,
+    /// Older names that are not in use here; folded away, too.
+    pub older: Vec<Field>,
     pub extras: Vec<Extra>,
 }
 
 impl AttributeForm {
-    /// For a resource of this kind; `fixed`: the naming attribute is not offered.
-    pub fn resource(kind: &str, attributes: &Attributes) -> Self {
-        let fields: Vec<Field> = match mapping::kind(kind) {
-            Some(row) => {
-                let mut fields = vec![field(RESOURCE_FIELDS, row.primary, attributes, row.primary_instead.is_none())];
-                let shown = row.attributes.iter().filter(|attribute| {
-                    attribute.name != row.primary
-                        && (!matches!(attribute.becomes, Becomes::Ignored(_) | Becomes::Known)
-                            || attributes.contains_key(attribute.name))
-                });
-                fields.extend(
-                    shown.map(|one| {
-                        field(RESOURCE_FIELDS, one.name, attributes, one.required && one.inherits.is_none())
-                    }),
-                );
-                fields
-            }
-            None => vec![field(RESOURCE_FIELDS, "name", attributes, true)],
-        };
-        Self { extras: extras(attributes, &fields, ISOLATION), fields }
+    /// Whether finding a field by its name is worth a field of its own.
+    pub fn wants_filter(&self) -> bool {
+        self.fields.len() + self.advanced.len() + self.older.len() >= FILTER_FROM
     }
 
+    /// All fields, wherever they stand.
+    pub fn all(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().chain(&self.advanced).chain(&self.older)
+    }
+}
+
+impl AttributeForm {
     /// For a fence device of this agent.
     pub fn device(agent: &str, attributes: &Attributes) -> Self {
         let names = fence_agent(agent).map_or(&["ipaddr", "login", "passwd"][..], |known| known.device);
         let fields: Vec<Field> = names.iter().map(|name| field(FENCE_FIELDS, name, attributes, false)).collect();
-        Self { extras: extras(attributes, &fields, &["name", "agent"]), fields }
+        Self {
+            extras: extras(attributes, &fields, &["name", "agent"]),
+            advanced: Vec::new(),
+            older: Vec::new(),
+            fields,
+        }
     }
 
     /// For the use of a fence device by a node.
     pub fn instance(agent: &str, attributes: &Attributes) -> Self {
         let names = fence_agent(agent).map_or(PLUG, |known| known.instance);
         let fields: Vec<Field> = names.iter().map(|name| field(FENCE_FIELDS, name, attributes, false)).collect();
-        Self { extras: extras(attributes, &fields, &[]), fields }
+        Self { extras: extras(attributes, &fields, &[]), advanced: Vec::new(), older: Vec::new(), fields }
     }
 }
 
@@ -388,14 +460,14 @@ pub const ISOLATION: &[&str] = &[
 
 /// Fields of fault isolation of a resource in a tree.
 pub fn isolation_fields(attributes: &Attributes) -> Vec<Field> {
-    let make = |name: &str, label: &str, help, widget| Field {
+    let make = |name: &str, label: &str, help: &'static str, widget| Field {
         name: name.to_owned(),
         label: label.to_owned(),
-        help,
-        placeholder: "",
+        help: Cow::Borrowed(help),
+        unit: if name.ends_with("_time") { "s" } else { "" },
         widget,
         value: attributes.get(name).cloned().unwrap_or_default(),
-        required: false,
+        ..Field::default()
     };
     vec![
         make(
@@ -409,9 +481,9 @@ pub fn isolation_fields(attributes: &Attributes) -> Vec<Field> {
             ]),
         ),
         make("__max_restarts", "Maximum restarts", "", Widget::Number),
-        make("__restart_expire_time", "Forget a restart after (seconds)", "", Widget::Number),
+        make("__restart_expire_time", "Forget a restart after", "", Widget::Text),
         make("__max_failures", "Maximum failures", "Checks that may fail in a row.", Widget::Number),
-        make("__failure_expire_time", "Forget a failure after (seconds)", "", Widget::Number),
+        make("__failure_expire_time", "Forget a failure after", "", Widget::Text),
         make("__enforce_timeouts", "Enforce timeouts", "Off: an agent may run for ever.", Widget::Switch),
     ]
 }

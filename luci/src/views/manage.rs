@@ -6,7 +6,9 @@ use shared::text::ServiceState;
 
 use super::badge::{self, Badge};
 use super::cluster::health;
+use super::search::{Hit, Sought};
 use super::{Shell, time};
+use crate::language::filters;
 use crate::repo::audit::AuditEntry;
 use crate::repo::clusters::{Cluster, ClusterState};
 use crate::repo::users::Role;
@@ -21,6 +23,15 @@ pub struct LoginPage {
     pub error: Option<String>,
     /// Nobody can log in yet; the one-time link must be used.
     pub fresh: bool,
+}
+
+/// The second step of a login.
+#[derive(Debug, Template)]
+#[template(path = "login_code.html")]
+pub struct LoginCodePage {
+    pub csrf: String,
+    pub next: String,
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Template)]
@@ -47,6 +58,10 @@ pub struct ClusterLine {
     pub task: Option<String>,
     /// Whether the reader is an administrator of it.
     pub administrator: bool,
+    /// Whether the reader may start and stop it.
+    pub operator: bool,
+    /// Nodes joined of all, and services started of all, where they are known.
+    counts: Option<[usize; 4]>,
 }
 
 impl ClusterLine {
@@ -61,14 +76,11 @@ impl ClusterLine {
         let said = snapshot.map(health);
         let live = snapshot.is_some_and(|snapshot| snapshot.live().is_some());
         let unknown = || "unknown".to_owned();
-        let joined = status.filter(|_| live).map(|status| {
+        let counts = status.filter(|_| live).map(|status| {
             let joined = status.nodes.iter().filter(|node| node.member == Membership::Member).count();
             let configured = status.nodes.iter().filter(|node| node.configured).count();
-            format!("{joined} of {configured}")
-        });
-        let services = status.filter(|_| live).map(|status| {
             let started = status.services.iter().filter(|s| s.state == ServiceState::Started).count();
-            format!("{started} of {} started", status.services.len())
+            [joined, configured, started, status.services.len()]
         });
         let badge = match cluster.state {
             ClusterState::Creating => badge::cluster::CREATING,
@@ -80,8 +92,9 @@ impl ClusterLine {
             sentence: said.map_or_else(unknown, |health| health.sentence),
             votes: status.and_then(|s| s.quorum.votes).filter(|_| live).map_or_else(unknown, |v| v.to_string()),
             expected: status.and_then(|s| s.quorum.votes_expected).map_or_else(unknown, |v| v.to_string()),
-            nodes: joined.unwrap_or_else(|| format!("unknown of {nodes_known}")),
-            services: services.unwrap_or_else(unknown),
+            nodes: counts
+                .map_or_else(|| format!("unknown of {nodes_known}"), |[joined, all, ..]| format!("{joined} of {all}")),
+            services: counts.map_or_else(unknown, |[.., started, all]| format!("{started} of {all} started")),
             conf_version: status.and_then(|s| s.conf.as_ref()).map_or_else(unknown, |conf| conf.version.to_string()),
             age: match snapshot.map(|snapshot| &snapshot.link) {
                 Some(Link::Live { from }) => format!("live, from {from}"),
@@ -91,6 +104,8 @@ impl ClusterLine {
             },
             task,
             administrator: role == Role::Administrator,
+            operator: role >= Role::Operator,
+            counts,
         }
     }
 }
@@ -99,9 +114,59 @@ impl ClusterLine {
 #[derive(Debug, Template)]
 #[template(path = "panels/clusters.html")]
 pub struct ClustersPanel {
-    pub clusters: Vec<ClusterLine>,
-    pub tasks: Vec<super::tasks::TaskLine>,
-    pub administrator: bool,
+    clusters: Vec<ClusterLine>,
+    tasks: Vec<super::tasks::TaskLine>,
+    administrator: bool,
+    /// Counted from the rows, so that both say the same.
+    facts: Vec<String>,
+    /// What was looked for; the rows are those in which it is.
+    pub sought: Sought,
+    /// What has it in its name or settings.
+    hits: Vec<Hit>,
+    /// How many more there are than are shown.
+    more: usize,
+}
+
+/// Most things found that are shown at once.
+const HITS: usize = 50;
+
+impl ClustersPanel {
+    /// What is worst stands first.
+    pub fn new(mut clusters: Vec<ClusterLine>, tasks: Vec<super::tasks::TaskLine>, administrator: bool) -> Self {
+        clusters.sort_by(|one, other| other.badge.kind.cmp(&one.badge.kind).then_with(|| one.name.cmp(&other.name)));
+        let known: Vec<[usize; 4]> = clusters.iter().filter_map(|cluster| cluster.counts).collect();
+        let sum = |column: usize| known.iter().map(|counts| counts[column]).sum::<usize>();
+        let troubled = clusters.iter().filter(|cluster| cluster.badge.kind != badge::Kind::Ok).count();
+        let mut facts = vec![format!("clusters: {}", clusters.len())];
+        if troubled > 0 {
+            facts.push(format!("not in order: {troubled}"));
+        }
+        if !known.is_empty() {
+            facts.push(format!("nodes joined: {} of {}", sum(0), sum(1)));
+            facts.push(format!("services started: {} of {}", sum(2), sum(3)));
+        }
+        if known.len() < clusters.len() {
+            facts.push(format!("nothing is known of: {}", clusters.len() - known.len()));
+        }
+        Self { clusters, tasks, administrator, facts, sought: Sought::default(), hits: Vec::new(), more: 0 }
+    }
+
+    /// The same for somebody who looks for something.
+    pub fn with_search(self, sought: Sought, mut hits: Vec<Hit>) -> Self {
+        let more = hits.len().saturating_sub(HITS);
+        hits.truncate(HITS);
+        Self { sought, hits, more, ..self }
+    }
+
+    /// Whether there is anything to search in.
+    pub fn searchable(&self) -> bool {
+        !self.clusters.is_empty() || !self.sought.is_all()
+    }
+
+    /// Whether there is one that the reader may start and stop.
+    pub fn may_order(&self) -> bool {
+        self.clusters.iter().any(|cluster| cluster.operator)
+    }
 }
 
 #[derive(Debug, Template)]
@@ -109,6 +174,8 @@ pub struct ClustersPanel {
 pub struct ClustersPage {
     pub shell: Shell,
     pub clusters: ClustersPanel,
+    /// What is looked for, as it was typed.
+    pub query: String,
 }
 
 /// A row of the form that names nodes.
@@ -143,6 +210,16 @@ impl FormErrors {
 
     pub fn any(&self) -> bool {
         !self.0.is_empty()
+    }
+
+    /// Whether something is wrong with one of these: then they are not folded away.
+    pub fn in_fields(&self, fields: &[super::fields::Field]) -> bool {
+        fields.iter().any(|field| self.of(&field.id()).is_some())
+    }
+
+    /// Whether something is wrong with a field whose name begins like this.
+    pub fn begins(&self, stem: &str) -> bool {
+        self.0.iter().any(|(name, _)| name.starts_with(stem))
     }
 }
 

@@ -8,14 +8,30 @@ pub mod conf;
 pub mod drafts;
 pub mod error;
 pub mod events;
+pub mod factors;
+pub mod fence_form;
+pub mod fence_key;
+pub mod fencing;
 pub mod fields;
+pub mod foresight;
+pub mod guide;
 pub mod manage;
+pub mod matrix;
+pub mod named;
 pub mod node;
 pub mod offers;
+pub mod resource_form;
+pub mod resource_state;
+pub mod resources;
+pub mod schema_form;
+pub mod search;
 pub mod service;
+pub mod settings;
 pub mod tasks;
+pub mod timeline;
 
 use crate::app::Who;
+use crate::language::{self, filters};
 use crate::repo::users::Role;
 use crate::watcher::Snapshot;
 
@@ -35,6 +51,11 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// Tag of the language that the page speaks.
+    pub fn language(&self) -> &'static str {
+        language::spoken().tag()
+    }
+
     pub fn operator(&self) -> bool {
         self.who.may(Role::Operator)
     }
@@ -45,7 +66,7 @@ impl Shell {
 }
 
 /// The menu: clusters with their states, and how many tasks are open.
-#[derive(Debug, Clone, askama::Template)]
+#[derive(Debug, Clone, Default, askama::Template)]
 #[template(path = "panels/side.html")]
 pub struct SidePanel {
     pub clusters: Vec<NavCluster>,
@@ -56,6 +77,8 @@ pub struct SidePanel {
     pub open_tasks: usize,
     /// Whether the reader manages accounts.
     pub manages: bool,
+    /// Whether there is nothing to go to yet.
+    pub closed: bool,
 }
 
 impl SidePanel {

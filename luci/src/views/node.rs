@@ -5,14 +5,18 @@ use shared::api::NodeReport;
 use shared::conf::model::{Conf, Node as ConfNode};
 use shared::ids::NodeName;
 use shared::status::{Membership, NodeStatus};
+use shared::watch::Watch;
 
 use super::badge::{self, Badge, Kind};
 use super::cluster::{HeadPanel, fencing_note, last_fenced, node_badge};
 use super::events::EventsPanel;
+use super::fencing::MethodLine;
+use super::fields::AttributeForm;
 use super::manage::{FormErrors, NodeRowForm};
 use super::{Shell, time};
 use crate::app::Who;
 use crate::clock::duration_text;
+use crate::language::filters;
 use crate::repo::nodes::Node;
 use crate::repo::users::Role;
 use crate::tls::spoken_fingerprint;
@@ -35,6 +39,9 @@ pub struct NodeLine {
     pub can_join: bool,
     pub can_leave: bool,
     pub fencing: bool,
+    /// It takes no services until that is ended.
+    pub standby: bool,
+    pub can_standby: bool,
 }
 
 /// The list of nodes, as a part that is pushed.
@@ -98,6 +105,8 @@ fn line(name: NodeName, row: Option<&Node>, snapshot: &Snapshot, conf: Option<&C
         can_join: running != Some(true) && member != Some(Membership::Member),
         can_leave: running == Some(true) || member == Some(Membership::Member),
         fencing: status.is_some_and(|node| node.fencing.is_some()),
+        standby: status.is_some_and(|node| node.standby),
+        can_standby: member == Some(Membership::Member),
         name: name.0,
     }
 }
@@ -148,6 +157,28 @@ pub struct DaemonLine {
     pub at_boot: &'static str,
 }
 
+/// What the node's rgmanager is told of when it happens.
+#[derive(Debug)]
+pub struct WatchLine {
+    pub source: &'static str,
+    pub badge: Badge,
+    /// Why it is told nothing; empty: it is.
+    pub missing: String,
+}
+
+fn watches(report: &NodeReport, silent: bool) -> Vec<WatchLine> {
+    let line = |watch: &Watch| WatchLine {
+        source: watch.source.text(),
+        badge: match watch.missing {
+            _ if silent => badge::UNKNOWN,
+            None => Badge { kind: Kind::Ok, word: "at once" },
+            Some(_) => Badge { kind: Kind::Warn, word: "at the next check" },
+        },
+        missing: watch.missing.clone().unwrap_or_default(),
+    };
+    report.watches.iter().map(line).collect()
+}
+
 /// The part of a node's page that changes.
 #[derive(Debug, Template)]
 #[template(path = "panels/node.html")]
@@ -155,6 +186,8 @@ pub struct NodePanel {
     pub cluster: String,
     pub line: NodeLine,
     pub daemons: Vec<DaemonLine>,
+    /// How its failures are noticed; empty: its rgmanager does not run, or has never told.
+    pub watches: Vec<WatchLine>,
     pub daemons_age: String,
     pub uptime: String,
     pub boot_id: String,
@@ -180,6 +213,7 @@ impl NodePanel {
             cluster: cluster.to_owned(),
             line: line(row.name.clone(), Some(row), snapshot, conf),
             daemons: report.map(|report| daemons(report, seen.silent_since.is_some())).unwrap_or_default(),
+            watches: report.map(|report| watches(report, seen.silent_since.is_some())).unwrap_or_default(),
             daemons_age: match (seen.silent_since, seen.report_at) {
                 (Some(_), Some(at)) => format!("last known at {}", time(at)),
                 (_, Some(at)) => format!("as of {}", time(at)),
@@ -322,12 +356,31 @@ pub struct NodePage {
     /// Address of this page.
     pub root: String,
     pub methods: Vec<MethodForm>,
+    /// What is known of the working of each method.
+    pub standings: Vec<MethodLine>,
     pub devices: Vec<DeviceChoice>,
     pub domains: Vec<(String, String)>,
     pub votes: String,
     pub altname: String,
     pub base: String,
     pub configured: bool,
+    pub errors: FormErrors,
+}
+
+/// The use of a fence device by a node.
+#[derive(Debug, Template)]
+#[template(path = "fence_instance.html")]
+pub struct FenceInstancePage {
+    pub shell: Shell,
+    pub head: HeadPanel,
+    pub heading: String,
+    pub agent: String,
+    pub form: AttributeForm,
+    /// Places of the method and of the instance in it.
+    pub method: usize,
+    pub instance: usize,
+    pub base: String,
+    pub back: String,
     pub errors: FormErrors,
 }
 

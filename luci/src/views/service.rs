@@ -8,12 +8,16 @@ use shared::text::ServiceState;
 
 use super::badge::{self, Badge};
 use super::cluster::{HeadPanel, RequestsPanel, owner_text, why};
-use super::conf::{ResourceNode, ResourceTree, ServiceForm};
+use super::conf::ServiceForm;
 use super::events::EventsPanel;
+use super::fields::kind_title;
 use super::manage::FormErrors;
+use super::named::Named;
 use super::offers::Offers;
+use super::resources::{ResourceNode, ResourceTree};
 use super::{Shell, time};
 use crate::app::Who;
+use crate::language::filters;
 use crate::repo::users::Role;
 use crate::watcher::Snapshot;
 
@@ -23,11 +27,11 @@ pub struct ServiceLine {
     pub name: String,
     pub badge: Badge,
     pub was: Option<&'static str>,
-    pub owner: String,
+    pub owner: Named,
     pub flags: Vec<&'static str>,
     pub why: String,
     pub autostart: &'static str,
-    pub domain: String,
+    pub domain: Named,
     pub recovery: &'static str,
     pub resources: usize,
 }
@@ -75,7 +79,7 @@ fn service_line(name: &ServiceName, snapshot: &Snapshot, conf: Option<&Conf>) ->
             _ => badge::UNKNOWN,
         },
         was: status.filter(|_| !live).map(|status| status.state.name()),
-        owner: status.map_or_else(|| "unknown".into(), owner_text),
+        owner: status.map_or(Named::Word("unknown"), owner_text),
         flags: status.map(flags).unwrap_or_default(),
         why: status.map_or_else(|| "the cluster has not told of it yet".into(), why),
         autostart: match configured {
@@ -83,7 +87,9 @@ fn service_line(name: &ServiceName, snapshot: &Snapshot, conf: Option<&Conf>) ->
             Some(_) => "no",
             None => "–",
         },
-        domain: configured.and_then(|s| s.domain.as_ref()).map_or_else(|| "none".into(), ToString::to_string),
+        domain: configured
+            .and_then(|s| s.domain.as_ref())
+            .map_or(Named::Word("none"), |domain| Named::Name(domain.to_string())),
         recovery: configured.map_or("–", |service| recovery_word(service.recovery)),
         resources: configured.map_or(0, |service| count(&service.tree)),
     }
@@ -129,13 +135,15 @@ pub struct ServicePanel {
     pub badge: Badge,
     pub was: Option<&'static str>,
     pub flags: Vec<&'static str>,
-    pub owner: String,
+    pub owner: Named,
     pub why: String,
     pub since: String,
     pub restarts: u32,
     pub request: Option<String>,
     pub failure: Option<(String, String)>,
     pub resources: Vec<ResourceLine>,
+    /// Whether a member tells of the service now.
+    pub known: bool,
     /// Members to which it can be started or relocated.
     pub targets: Vec<NodeName>,
     pub frozen: bool,
@@ -173,7 +181,7 @@ impl ServicePanel {
             badge: status.filter(|_| live.is_some()).map_or(badge::UNKNOWN, |status| badge::service(status.state)),
             was: status.filter(|_| live.is_none()).map(|status| status.state.name()),
             flags: status.map(flags).unwrap_or_default(),
-            owner: status.map_or_else(|| "unknown".into(), owner_text),
+            owner: status.map_or(Named::Word("unknown"), owner_text),
             why: status.map_or_else(|| "the cluster has not told of it yet".into(), why),
             since: status
                 .and_then(|status| status.last_transition)
@@ -187,6 +195,7 @@ impl ServicePanel {
                 (format!("{at}: {} on {}", failure.text(), failure.node), failure.output.trim().to_owned())
             }),
             resources: status.map(resource_lines).unwrap_or_default(),
+            known: live.is_some() && status.is_some(),
             targets,
             frozen: status.is_some_and(|status| status.frozen),
             runs: status.is_some_and(|status| status.owner.is_some()),
@@ -251,11 +260,21 @@ pub struct ServicePage {
     /// `None`: the configuration does not have it.
     pub form: Option<ServiceForm>,
     pub tree: Vec<ResourceNode>,
+    /// What the reader had entered and is not written: attribute and value.
+    pub entered: Vec<(&'static str, String)>,
     pub base: String,
     pub errors: FormErrors,
 }
 
+/// What most services need before anything else.
+const BEGINNINGS: [&str; 5] = ["ip", "lvm", "fs", "netfs", "script"];
+
 impl ServicePage {
+    /// Types to begin a tree with, and their titles.
+    pub fn beginnings(&self) -> Vec<(&'static str, String)> {
+        BEGINNINGS.into_iter().map(|kind| (kind, kind_title(kind))).collect()
+    }
+
     /// The top of the tree of resources.
     pub fn tree_root(&self) -> ResourceTree<'_> {
         ResourceTree {

@@ -6,6 +6,7 @@ use super::badge::{self, Badge};
 use super::{Shell, time};
 use crate::clock::{duration_text, now_ms};
 use crate::ids::NodeRow;
+use crate::language::filters;
 use crate::repo::nodes::Node;
 use crate::repo::tasks::{Step, StepKind, StepState, Task, TaskKind, TaskState};
 use crate::tls::spoken_fingerprint;
@@ -18,6 +19,8 @@ pub struct TaskLine {
     pub badge: Badge,
     pub user: String,
     pub at: String,
+    /// How long ago it was begun, while it has not ended.
+    pub open_for: String,
     pub cluster: Option<String>,
 }
 
@@ -29,6 +32,10 @@ impl TaskLine {
             badge: badge::task(task.state),
             user: task.user_name.clone(),
             at: time(task.at),
+            open_for: match task.state {
+                TaskState::Done | TaskState::GivenUp => String::new(),
+                _ => format!("for {}", duration_text(now_ms() - task.at)),
+            },
             cluster: cluster.map(str::to_owned),
         }
     }
@@ -44,6 +51,7 @@ fn title(kind: TaskKind, cluster: Option<&str>) -> String {
         TaskKind::AddNode => format!("Adding a node to {cluster}"),
         TaskKind::PairNode => format!("Pairing a node of {cluster}"),
         TaskKind::DeleteNode => format!("Deleting a node of {cluster}"),
+        TaskKind::ProveFencing => format!("Testing the fencing of a node of {cluster}"),
     }
 }
 
@@ -61,6 +69,10 @@ fn step_title(step: StepKind) -> &'static str {
         StepKind::Member => "Become a member",
         StepKind::Leave => "Leave the cluster",
         StepKind::Forget => "Give up key and configuration",
+        StepKind::FenceTest => "Test its fence devices from here",
+        StepKind::Drain => "Give its services away",
+        StepKind::PowerCycle => "Power cycle",
+        StepKind::ComeBack => "Come back",
     }
 }
 
@@ -187,5 +199,12 @@ pub struct TaskPage {
 #[template(path = "tasks.html")]
 pub struct TasksPage {
     pub shell: Shell,
+    pub tasks: TasksPanel,
+}
+
+/// The newest tasks, as a part that is pushed.
+#[derive(Debug, Template)]
+#[template(path = "panels/tasks.html")]
+pub struct TasksPanel {
     pub tasks: Vec<TaskLine>,
 }

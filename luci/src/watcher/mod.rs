@@ -2,8 +2,11 @@
 //! that answers, and asks each node's ricci for itself on a slow schedule of its own. Pages and live updates read the
 //! copy; nobody who reads waits for a node. The last knowledge is stored, with its age, for the next start of luci.
 
+mod agents;
 mod follow;
 mod reports;
+pub(crate) mod secrets;
+mod unused;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -28,7 +31,8 @@ pub struct Snapshot {
     /// When a member last confirmed the status.
     pub status_at: Option<i64>,
     pub link: Link,
-    pub nodes: BTreeMap<NodeName, NodeSeen>,
+    /// Shared, because every page takes a copy of all this.
+    pub nodes: Arc<BTreeMap<NodeName, NodeSeen>>,
     /// Grows with every change of anything that a page of this cluster shows.
     pub revision: u64,
 }
@@ -108,11 +112,19 @@ pub struct Watchers {
     background: Background,
     running: Arc<Mutex<HashMap<ClusterId, Arc<Watcher>>>>,
     any: watch::Sender<u64>,
+    rights: watch::Sender<u64>,
 }
 
 impl Watchers {
     pub fn new(repo: Repo, clients: RicciClients, background: Background) -> Self {
-        Self { repo, clients, background, running: Arc::default(), any: watch::Sender::new(0) }
+        Self {
+            repo,
+            clients,
+            background,
+            running: Arc::default(),
+            any: watch::Sender::new(0),
+            rights: watch::Sender::new(0),
+        }
     }
 
     /// Begins to watch a cluster; does nothing if it is watched already.
@@ -125,7 +137,7 @@ impl Watchers {
                 since: stored.as_ref().map_or_else(clock::now_ms, |stored| stored.at),
                 why: "luci has just started and no member has answered yet".into(),
             },
-            nodes: nodes.iter().map(|node| (node.name.clone(), NodeSeen::of(node))).collect(),
+            nodes: Arc::new(nodes.iter().map(|node| (node.name.clone(), NodeSeen::of(node))).collect()),
             status: stored.as_ref().map(|stored| Arc::new(stored.status.clone())),
             revision: 0,
         };
@@ -143,6 +155,9 @@ impl Watchers {
         }
         self.background.spawn_until("follow", &watcher.stop, follow::run(Arc::clone(&watcher)));
         self.background.spawn_until("reports", &watcher.stop, reports::run(Arc::clone(&watcher)));
+        self.background.spawn_until("secrets", &watcher.stop, secrets::run(Arc::clone(&watcher)));
+        self.background.spawn_until("unused-secrets", &watcher.stop, unused::run(Arc::clone(&watcher)));
+        self.background.spawn_until("agents", &watcher.stop, agents::run(Arc::clone(&watcher)));
         Ok(())
     }
 
@@ -178,12 +193,23 @@ impl Watchers {
         self.any.subscribe()
     }
 
+    /// That somebody's session, token or role may be another now.
+    pub fn subscribe_rights(&self) -> watch::Receiver<u64> {
+        self.rights.subscribe()
+    }
+
+    /// Says that sessions, tokens or roles were changed: open pages ask again who reads them.
+    pub fn touch_rights(&self) {
+        self.rights.send_modify(|count| *count += 1);
+        self.any.send_modify(|count| *count += 1);
+    }
+
     /// Says that something else a page of this cluster shows has changed: a request, a task, a version.
     pub fn touch(&self, cluster: Option<ClusterId>) {
         let watcher = cluster.and_then(|cluster| self.lock().get(&cluster).cloned());
         match watcher {
             Some(watcher) => watcher.update(|_| {}),
-            None => self.any.send_modify(|count| *count += 1),
+            None => self.touch_rights(),
         }
     }
 

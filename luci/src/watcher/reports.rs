@@ -76,11 +76,12 @@ fn forget_removed(watcher: &Watcher, nodes: &[Node]) {
         return;
     }
     watcher.update(|snapshot| {
-        let mut kept = std::mem::take(&mut snapshot.nodes);
+        let known = Arc::make_mut(&mut snapshot.nodes);
+        let mut kept = std::mem::take(known);
         for node in nodes {
             let mut seen = kept.remove(&node.name).unwrap_or_else(|| NodeSeen::of(node));
             seen.paired = node.paired_at.is_some();
-            snapshot.nodes.insert(node.name.clone(), seen);
+            known.insert(node.name.clone(), seen);
         }
     });
 }
@@ -129,7 +130,7 @@ fn same_but_uptime(old: &NodeReport, new: &NodeReport) -> bool {
 
 fn set(watcher: &Watcher, node: &Node, tell: bool, change: impl FnOnce(&mut NodeSeen)) {
     let change = |snapshot: &mut super::Snapshot| {
-        if let Some(seen) = snapshot.nodes.get_mut(&node.name) {
+        if let Some(seen) = Arc::make_mut(&mut snapshot.nodes).get_mut(&node.name) {
             change(seen);
         }
     };

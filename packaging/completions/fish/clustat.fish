@@ -8,6 +8,7 @@ complete -c clustat -s s -x -a '(clustat --complete services 2>/dev/null)' -d 's
 complete -c clustat -s x -d 'print XML'
 complete -c clustat -s o -x -a 'text xml json' -d 'print in this format'
 complete -c clustat -l why -x -a '(clustat --complete services 2>/dev/null)' -d 'explain why SERVICE is as it is'
+complete -c clustat -l what-if-lost -x -a '(clustat --complete nodes 2>/dev/null)' -d 'what would come of the loss of MEMBER'
 complete -c clustat -s Q -d 'print nothing; exit code 0 with quorum, 1 without'
 complete -c clustat -s I -d 'print the node id of this node'
 complete -c clustat -s f -d 'ask this node alone'

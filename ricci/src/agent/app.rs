@@ -14,10 +14,11 @@ use super::legacy::Legacy;
 use super::log::{Log, OwnLines};
 use super::operations::Operations;
 use super::options::Options;
-use super::pam::PasswordChecks;
+use super::pam::{self, PasswordChecks};
 use super::pins::{PinError, Pins};
 use super::socket::Rgmanager;
 use super::tokens::Tokens;
+use crate::secrets::Secrets;
 
 /// Status streams at the same time; each holds a connection to rgmanager.
 const STREAMS_MAX: usize = 32;
@@ -40,6 +41,7 @@ pub(super) struct App {
     pub(super) catalogue: Catalogue,
     pub(super) versions: Versions,
     pub(super) log: Log,
+    pub(super) secrets: Secrets,
     pub(super) legacy: Legacy,
     pub(super) streams: Arc<Semaphore>,
     pub(super) fence_tests: Semaphore,
@@ -76,16 +78,18 @@ impl App {
             pins: Pins::open(options.state_dir.join("managers.json"))?,
             tokens: Arc::new(tokens(&options.state_dir)),
             attempts: Attempts::default(),
-            passwords: PasswordChecks::default(),
+            passwords: pam::checks(),
             rgmanager: Rgmanager::at(options.socket.clone()),
             log: Log::new(&host, own),
-            legacy: Legacy::default(),
+            legacy: Legacy::new(&options.state_dir),
+            secrets: Secrets::beside(&options.conf),
             host,
             operations: Operations::open(&options.state_dir)?,
             catalogue: Catalogue::new(
                 options.ocf_root.clone(),
                 options.fence_dir.clone(),
                 options.state_dir.join("agents.json"),
+                Secrets::beside(&options.conf),
             ),
             versions: Versions::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 
 use super::app::{self, App};
 use super::clock::now_ms;
+use super::conf::Head;
 use super::host::Daemon;
 use super::log::OwnLines;
-use super::options::Options;
+use super::options::{Options, Switch};
 use super::tls::{self, Identity};
-use super::{conf, detach, server, tokens};
+use super::{conf, detach, legacy, server, tokens};
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(options: Options, own: OwnLines) -> anyhow::Result<()> {
@@ -32,6 +33,9 @@ pub async fn serve(options: Options, own: OwnLines) -> anyhow::Result<()> {
     tracing::info!(%address, fingerprint, version = env!("CARGO_PKG_VERSION"), "listening");
     if let Err(error) = app.operations.resume(&app).await {
         tracing::error!(?error, "what was under way before cannot be taken up");
+    }
+    if app.options.legacy_protocol == Switch::On {
+        legacy::resume(&app).await;
     }
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -84,10 +88,14 @@ pub async fn status(options: Options) -> anyhow::Result<()> {
     writeln!(out, "Fingerprint   {}", identity.fingerprint().pairs())?;
     match conf::read(&app).await {
         Ok(None) => writeln!(out, "Cluster       none")?,
-        Ok(Some((head, _))) => {
-            let name = head.cluster.unwrap_or_else(|| "(unreadable cluster.conf)".to_owned());
-            writeln!(out, "Cluster       {name}, version {}", head.version)?;
+        Ok(Some((Head { cluster: Some(name), version, .. }, _))) => {
+            writeln!(out, "Cluster       {name}, version {version}")?;
         }
+        Ok(Some(_)) => writeln!(
+            out,
+            "Cluster       unknown: {} is not the configuration of a cluster; ccs_config_validate says why",
+            app.options.conf.display()
+        )?,
         Err(_) => writeln!(out, "Cluster       unknown: cannot read {}", app.options.conf.display())?,
     }
     for daemon in [Daemon::Corosync, Daemon::Rgmanager] {
@@ -100,7 +108,7 @@ pub async fn status(options: Options) -> anyhow::Result<()> {
     let answers = answers.map_or_else(|error| format!("no: {}", shared::chain(&error)), |_| "yes".to_owned());
     writeln!(out, "Answers       {answers}")?;
     let managers = app.pins.all();
-    writeln!(out, "Paired with   {} managers", managers.len())?;
+    writeln!(out, "Paired with   {} manager{}", managers.len(), if managers.len() == 1 { "" } else { "s" })?;
     for manager in managers {
         writeln!(out, "  {}  {}", manager.fingerprint.pairs(), manager.label)?;
     }

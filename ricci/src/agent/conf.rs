@@ -7,7 +7,7 @@ use std::path::Path;
 use shared::api::{ConfAccepted, ConfDocument, ConfOnDisk, ConfPreview, ProblemCode, PutConf};
 use shared::conf::corosync::{RenderOptions, render_corosync_conf};
 use shared::conf::delta::Delta;
-use shared::conf::{Document, Finding, Severity};
+use shared::conf::{Document, Finding, Severity, judge};
 use shared::ids::{ConfDigest, ConfVersion};
 
 use super::app::App;
@@ -19,6 +19,10 @@ use super::{corosync_key, operations};
 /// cluster.conf holds the passwords of fence devices.
 const CONF_MODE: u32 = 0o600;
 const COROSYNC_CONF_MODE: u32 = 0o640;
+/// Below it stands what concerns services only.
+const SERVICES: &str = "/cluster/rm";
+/// Below it stand the fence devices; what a node says of fencing lies in its `<fence>` and `<unfence>`.
+const FENCE_DEVICES: &str = "/cluster/fencedevices";
 /// Longest cluster.conf taken.
 const TEXT_MAX: usize = 1024 * 1024;
 
@@ -75,27 +79,37 @@ pub(super) fn check(text: &str) -> Vec<Finding> {
     shared::conf::load(text).findings
 }
 
+/// What the agents of this node say of all resources of a cluster.conf, or of those that `present` has otherwise.
+pub(super) async fn ask_agents(app: &App, text: &str, present: Option<&str>) -> Vec<Finding> {
+    crate::judge::judge(&app.options.ocf_root, &app.secrets, text, present).await
+}
+
 /// What a text without errors would change for services, compared with what is in force.
 pub(super) fn preview(present: &ConfDocument, text: &str) -> Result<ConfPreview, ApiError> {
-    let loaded = shared::conf::load(text);
-    let findings = loaded.findings.clone();
-    let next = loaded.accept().map_err(ApiError::findings)?;
-    let now = shared::conf::load(&present.text).accept().map_err(ApiError::findings)?;
+    let (next, findings) = shared::conf::load(text).accept_after(&present.text).map_err(ApiError::findings)?;
+    // What is in force may break a rule that is newer.
+    let now = shared::conf::load(&present.text);
+    let now = now.conf.ok_or_else(|| ApiError::findings(now.findings))?;
     Ok(ConfPreview { against: present.version, delta: Delta::between(&now, &next), findings })
 }
 
 /// Writes a configuration for a cluster that does not run here.
 pub(super) async fn put_offline(app: &App, who: &str, put: &PutConf) -> Result<ConfAccepted, ApiError> {
-    let corosync = render(app, &put.text)?;
     let head = Head::of(&put.text);
     let _one_at_a_time = app.changing_files.lock().await;
     refuse_while_running(app, "send the configuration without `offline`, so that all members take it").await?;
-    if let Some((present, _)) = read(app).await? {
-        check_successor(&present, &head)?;
+    let (present_head, present) = read(app).await?.unzip();
+    let (corosync, mut findings) = render(app, &put.text, present.as_deref())?;
+    if let Some(present) = &present_head {
+        check_successor(present, &head)?;
     }
+    // A cluster that does not run is written to node by node: a refusal by the agents of one would part them.
+    let mut said = ask_agents(app, &put.text, present.as_deref()).await;
+    judge::overrule(&mut said);
+    findings.extend(said);
     write(app, corosync, put.text.clone()).await?;
     tracing::info!(who, origin = put.origin, version = %head.version, digest = %head.digest, "cluster.conf written");
-    Ok(ConfAccepted { version: head.version, digest: head.digest })
+    Ok(ConfAccepted { version: head.version, digest: head.digest, findings })
 }
 
 /// Refuses a text that is longer than any cluster.conf.
@@ -107,12 +121,24 @@ pub(super) fn check_length(text: &str) -> Result<(), ApiError> {
     Err(ApiError::new(ProblemCode::TooLarge, text))
 }
 
-/// The corosync.conf of a text without errors.
-fn render(app: &App, text: &str) -> Result<String, ApiError> {
+/// The corosync.conf of a text without errors, or with none but those that `present` has too; and what is to be said.
+fn render(app: &App, text: &str, present: Option<&str>) -> Result<(String, Vec<Finding>), ApiError> {
     check_length(text)?;
-    let conf = shared::conf::load(text).accept().map_err(ApiError::findings)?;
+    let loaded = shared::conf::load(text);
+    if loaded.findings.iter().any(is_fatal) {
+        return Err(ApiError::findings(loaded.findings));
+    }
+    let (conf, findings) = loaded.accept_after(present.unwrap_or_default()).map_err(ApiError::findings)?;
     let logfile = app.options.log_dir.join("corosync.log").display().to_string();
-    Ok(render_corosync_conf(&conf, &RenderOptions { logfile, ..RenderOptions::default() }))
+    Ok((render_corosync_conf(&conf, &RenderOptions { logfile, ..RenderOptions::default() }), findings))
+}
+
+/// Whether no corosync.conf may be rendered: services and fencing are nothing to corosync, but from nodes that are not
+/// understood nothing follows.
+fn is_fatal(finding: &Finding) -> bool {
+    let path = finding.place.path.as_str();
+    let of_fencing = path.starts_with(FENCE_DEVICES) || path.contains("]/fence") || path.contains("]/unfence");
+    finding.severity == Severity::Error && !path.starts_with(SERVICES) && !of_fencing
 }
 
 /// May `next` follow what lies here?
@@ -164,8 +190,14 @@ async fn write(app: &App, corosync: String, text: String) -> Result<(), FileErro
     .await
 }
 
+/// What is to be known of a configuration that is about to be started.
+pub(super) struct Prepared {
+    /// corosync-qdevice must run, too.
+    pub(super) has_qdevice: bool,
+}
+
 /// Before a start: a usable cluster.conf and a key are here, and corosync.conf says the same as cluster.conf.
-pub(super) async fn prepare_start(app: &App) -> Result<(), String> {
+pub(super) async fn prepare_start(app: &App) -> Result<Prepared, String> {
     let _one_at_a_time = app.changing_files.lock().await;
     let told = |error: &FileError| shared::chain(error);
     let path = app.options.conf.clone();
@@ -176,34 +208,48 @@ pub(super) async fn prepare_start(app: &App) -> Result<(), String> {
             app.options.conf.display()
         )
     })?;
-    let findings: Vec<Finding> = check(&text).into_iter().filter(|each| each.severity == Severity::Error).collect();
-    if let Some(first) = findings.first() {
+    let findings = check(&text);
+    let mut fatal = findings.iter().filter(|finding| is_fatal(finding));
+    if let Some(first) = fatal.next() {
         return Err(format!(
             "{} has {} errors and cannot be used; the first is in line {}: {} ({})",
             app.options.conf.display(),
-            findings.len(),
+            1 + fatal.count(),
             first.place.line,
             first.text,
             first.hint,
         ));
     }
+    // It lies here already, perhaps since RHEL 6: whom an error does not concern is served, as in a cluster that runs.
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Error) {
+        tracing::warn!(
+            place = finding.place.path,
+            hint = finding.hint,
+            "started in spite of an error: {}",
+            finding.text
+        );
+    }
     let key = corosync_key::path(app);
     if !key.is_file() {
         return Err(format!("{} is missing on this node; hand it the key of its cluster", key.display()));
     }
-    let corosync = render(app, &text).map_err(|_| format!("{} has errors", app.options.conf.display()))?;
+    let (corosync, _) =
+        render(app, &text, Some(&text)).map_err(|_| format!("{} has errors", app.options.conf.display()))?;
+    let conf = shared::conf::load(&text).conf;
     let path = app.options.corosync_dir.join("corosync.conf");
-    let log_dir = app.options.log_dir.clone();
+    // corosync does not start if it cannot open its log.
+    let mut log_folders = vec![app.options.log_dir.clone()];
+    log_folders.extend(conf.as_ref().and_then(|conf| conf.log_folder().map(Path::to_owned)));
     files::off_loop(move || {
-        // corosync does not start if it cannot open its log.
-        files::create_folder(&log_dir, 0o755)?;
+        log_folders.iter().try_for_each(|folder| files::create_folder(folder, 0o755))?;
         if files::read(&path)?.as_deref() == Some(corosync.as_bytes()) {
             return Ok(());
         }
         files::write_atomic(&path, corosync.as_bytes(), COROSYNC_CONF_MODE)
     })
     .await
-    .map_err(|error| told(&error))
+    .map_err(|error| told(&error))?;
+    Ok(Prepared { has_qdevice: conf.is_some_and(|conf| conf.qdevice.is_some()) })
 }
 
 /// This node leaves its cluster for good: configuration and key go, and nothing starts at boot.
@@ -222,6 +268,8 @@ pub(super) async fn leave(app: &App, who: &str) -> Result<(), ApiError> {
         of_rgmanager.join("conf"),
         of_rgmanager.join("intents.json"),
         corosync_key::path(app),
+        app.secrets.folder().to_owned(),
+        app.options.conf.with_file_name("fence_xvm.key"),
         app.options.corosync_dir.join("corosync.conf"),
         app.options.conf.clone(),
     ];

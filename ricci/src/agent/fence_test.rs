@@ -8,8 +8,10 @@ use shared::api::{FenceTest, FenceTestAction, FenceTested, ProblemCode};
 
 use super::app::App;
 use super::catalogue::mask;
+use super::files::off_loop;
 use super::problem::ApiError;
 use super::process::Run;
+use crate::secrets::Resolved;
 
 /// The slowest agents log in to a web page of a switch.
 const WAIT: Duration = Duration::from_secs(60);
@@ -23,13 +25,17 @@ pub(super) async fn run(app: &App, who: &str, test: &FenceTest) -> Result<FenceT
     let program = app.catalogue.find(AgentClass::Fence, &test.agent).ok_or_else(|| {
         ApiError::new(ProblemCode::NotFound, format!("there is no fence agent {:?} here", test.agent))
     })?;
-    let input = render_arguments(test)?;
+    // Checked first: what is wrong with the arguments must not be told of a secret.
+    render_arguments(test)?;
+    let (secrets, arguments) = (app.secrets.clone(), test.arguments.clone());
+    let Resolved { arguments, secrets } = off_loop(move || secrets.resolve(&arguments)).await?;
+    let input = render_arguments(&FenceTest { arguments: arguments.clone(), ..test.clone() })?;
     let Ok(_place) = app.fence_tests.try_acquire() else {
         return Err(ApiError::refused("other fence tests are running on this node; try again when they have ended"));
     };
     let run = Run { program: &program, arguments: &[], environment: &[], stdin: input.as_bytes(), wait: WAIT };
     let ended = run.end().await?;
-    let output = mask(&format!("{}{}", ended.stdout, ended.stderr), &test.arguments);
+    let output = mask(&format!("{}{}", ended.stdout, ended.stderr), &arguments, &secrets);
     let action = word(test.action);
     tracing::info!(who, agent = test.agent, action, code = ?ended.code, "fence device tested");
     Ok(FenceTested {
@@ -100,6 +106,6 @@ mod tests {
     #[test]
     fn secrets_do_not_come_back() {
         let arguments = test(&[("passwd", "geheim"), ("snmp_priv_passwd", "geheimnis"), ("login", "admin")]).arguments;
-        assert_eq!(mask("admin geheimnis geheim", &arguments), format!("admin {MASK} {MASK}"));
+        assert_eq!(mask("admin geheimnis geheim", &arguments, &[]), format!("admin {MASK} {MASK}"));
     }
 }

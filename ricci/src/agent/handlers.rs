@@ -14,12 +14,14 @@ use serde::Deserialize;
 use shared::agents::metadata::{AgentClass, AgentSchema};
 use shared::api::{
     AgentMetadata, AgentSummary, Alive, CheckConf, Checked, ConfAccepted, ConfDocument, ConfPreview, CorosyncKey,
-    FenceTest, FenceTested, HostOperationKind, LogLine, NodeReport, PairRequest, Paired, ProblemCode, PutConf,
-    StartCluster, StopCluster, ValidateAgent, Validated,
+    FenceKey, FenceTest, FenceTested, HostOperationKind, LogLine, MakeFenceKey, NodeReport, PairRequest, Paired,
+    ProblemCode, PutConf, Secret, SecretNames, StartCluster, StopCluster, ValidateAgent, Validated,
 };
-use shared::ids::RequestId;
+use shared::conf::Document;
+use shared::ids::{NodeName, RequestId, ServiceName};
 use shared::socket::{Ask, PutConf as PutResult, Reply};
 use shared::status::{Answer, ClusterStatus, Outcome, Request, StreamItem, StreamPosition};
+use shared::why::{Assumption, Explanation, Prediction};
 
 use super::app::App;
 use super::host::Daemon;
@@ -27,10 +29,12 @@ use super::problem::ApiError;
 use super::request_body::JsonBody;
 use super::routes::{Caller, Manager};
 use super::socket::{SocketError, Watch, unexpected};
-use super::{conf, corosync_key, fence_test, openapi, pairing};
+use super::{conf, corosync_key, fence_key, fence_test, openapi, pairing, secrets};
 
 /// For questions that rgmanager answers from memory.
 const ASK_WAIT: Duration = Duration::from_secs(3);
+/// For a small part of a report.
+const WATCHES_WAIT: Duration = Duration::from_secs(1);
 /// A request is multicast before it is answered.
 const REQUEST_WAIT: Duration = Duration::from_secs(4);
 /// A new configuration is stored by all members before it is answered.
@@ -88,8 +92,20 @@ pub(super) async fn node(State(app): Shared) -> Answered<NodeReport> {
         rgmanager,
         conf: conf::on_disk(&app).await?,
         has_corosync_key: corosync_key::path(&app).is_file(),
+        secrets_missing: secrets::missing(&app).await?,
+        fence_key: fence_key::fingerprint(&app).await?,
         operation: app.operations.last().await,
+        watches: watches(&app).await,
     }))
+}
+
+/// Told by rgmanager, which may hang; the rest of the report must not wait for it.
+async fn watches(app: &App) -> Vec<shared::watch::Watch> {
+    match app.rgmanager.ask(&Ask::Status, WATCHES_WAIT).await {
+        Ok(Reply::Status { status }) => status.nodes.into_iter().find(|node| node.local).map(|node| node.watches),
+        _ => None,
+    }
+    .unwrap_or_default()
 }
 
 pub(super) async fn status(State(app): Shared) -> Answered<Box<ClusterStatus>> {
@@ -210,11 +226,12 @@ pub(super) async fn put_conf(
         return Ok((StatusCode::ACCEPTED, Json(accepted)));
     }
     conf::check_length(&put.text)?;
-    let PutConf { text, origin, .. } = put;
-    match app.rgmanager.ask(&Ask::PutConf { text, origin: origin.clone() }, PUT_CONF_WAIT).await? {
-        Reply::PutConf { result: PutResult::Accepted { version, digest } } => {
+    let PutConf { text, origin, despite_agents, .. } = put;
+    let ask = Ask::PutConf { text, origin: origin.clone(), despite_agents };
+    match app.rgmanager.ask(&ask, PUT_CONF_WAIT).await? {
+        Reply::PutConf { result: PutResult::Accepted { version, digest, findings } } => {
             tracing::info!(who, origin, %version, %digest, "configuration accepted by the cluster");
-            Ok((StatusCode::ACCEPTED, Json(ConfAccepted { version, digest })))
+            Ok((StatusCode::ACCEPTED, Json(ConfAccepted { version, digest, findings })))
         }
         Reply::PutConf { result: PutResult::Refused { findings } } => {
             tracing::info!(who, origin, findings = findings.len(), "configuration refused by the cluster");
@@ -224,9 +241,17 @@ pub(super) async fn put_conf(
     }
 }
 
-pub(super) async fn check_conf(JsonBody(check): JsonBody<CheckConf>) -> Answered<Checked> {
+pub(super) async fn check_conf(State(app): Shared, JsonBody(check): JsonBody<CheckConf>) -> Answered<Checked> {
     conf::check_length(&check.text)?;
-    let findings = super::files::off_loop(move || conf::check(&check.text)).await;
+    let said = if check.agents { conf::ask_agents(&app, &check.text, None).await } else { Vec::new() };
+    let secrets = app.secrets.clone();
+    let mut findings = super::files::off_loop(move || {
+        let mut findings = conf::check(&check.text);
+        findings.extend(crate::secrets::findings(&secrets, &Document::parse(&check.text).0));
+        findings
+    })
+    .await;
+    findings.extend(said);
     Ok(Json(Checked { findings }))
 }
 
@@ -236,12 +261,98 @@ pub(super) async fn preview_conf(State(app): Shared, JsonBody(check): JsonBody<C
     super::files::off_loop(move || conf::preview(&present, &check.text)).await.map(Json)
 }
 
+pub(super) async fn explain(State(app): Shared, Path(service): Path<String>) -> Answered<Box<Explanation>> {
+    let service = ServiceName::parse(&service);
+    match app.rgmanager.ask(&Ask::Explain { service }, ASK_WAIT).await {
+        Ok(Reply::Explanation { explanation }) => Ok(Json(explanation)),
+        Ok(other) => Err(unexpected(&other).into()),
+        // rgmanager's own words: no such service, or no member yet.
+        Err(SocketError::Told(text)) => Err(ApiError::new(ProblemCode::NotFound, text)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn explain_node(State(app): Shared, Path(node): Path<String>) -> Answered<Vec<Explanation>> {
+    match app.rgmanager.ask(&Ask::ExplainNode { node: NodeName(node) }, ASK_WAIT).await {
+        Ok(Reply::Explanations { explanations }) => Ok(Json(explanations)),
+        Ok(other) => Err(unexpected(&other).into()),
+        // An rgmanager that was not restarted since ricci was replaced does not know the question.
+        Err(SocketError::Told(text)) => Err(ApiError::new(ProblemCode::NotFound, text)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn predict(
+    State(app): Shared,
+    JsonBody(assumption): JsonBody<Assumption>,
+) -> Answered<Box<Prediction>> {
+    if let Assumption::Conf { text } = &assumption {
+        conf::check_length(text)?;
+    }
+    match app.rgmanager.ask(&Ask::Predict { assumption }, ASK_WAIT).await? {
+        Reply::Prediction { prediction } => Ok(Json(prediction)),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
 pub(super) async fn leave_cluster(
     State(app): Shared,
     Extension(manager): Extension<Manager>,
 ) -> Result<StatusCode, ApiError> {
     conf::leave(&app, &manager.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn secret_names(State(app): Shared) -> Answered<SecretNames> {
+    secrets::names(&app).await.map(Json)
+}
+
+pub(super) async fn secret(
+    State(app): Shared,
+    Extension(manager): Extension<Manager>,
+    Path(name): Path<String>,
+) -> Answered<Secret> {
+    secrets::read(&app, &manager.to_string(), &name).await.map(Json)
+}
+
+pub(super) async fn put_secret(
+    State(app): Shared,
+    Extension(manager): Extension<Manager>,
+    Path(name): Path<String>,
+    JsonBody(secret): JsonBody<Secret>,
+) -> Result<StatusCode, ApiError> {
+    secrets::put(&app, &manager.to_string(), &name, secret).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove_secret(
+    State(app): Shared,
+    Extension(manager): Extension<Manager>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    secrets::remove(&app, &manager.to_string(), &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn fence_key(State(app): Shared, Extension(manager): Extension<Manager>) -> Answered<FenceKey> {
+    fence_key::read(&app, &manager.to_string()).await.map(Json)
+}
+
+pub(super) async fn put_fence_key(
+    State(app): Shared,
+    Extension(manager): Extension<Manager>,
+    JsonBody(key): JsonBody<FenceKey>,
+) -> Result<StatusCode, ApiError> {
+    fence_key::put(&app, &manager.to_string(), &key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn make_fence_key(
+    State(app): Shared,
+    Extension(manager): Extension<Manager>,
+    JsonBody(wanted): JsonBody<MakeFenceKey>,
+) -> Answered<FenceKey> {
+    fence_key::make(&app, &manager.to_string(), &wanted).await.map(Json)
 }
 
 pub(super) async fn corosync_key(State(app): Shared) -> Answered<CorosyncKey> {

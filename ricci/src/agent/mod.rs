@@ -6,13 +6,15 @@
 //! bounded answer and nothing else.
 
 mod app;
+pub mod arguments;
 mod attempts;
-mod catalogue;
+pub(crate) mod catalogue;
 mod clock;
 pub mod commands;
 mod conf;
 mod corosync_key;
 mod detach;
+mod fence_key;
 mod fence_test;
 mod files;
 mod fingerprint;
@@ -31,6 +33,7 @@ mod process;
 mod reboot;
 mod request_body;
 mod routes;
+mod secrets;
 mod server;
 mod socket;
 mod stall;

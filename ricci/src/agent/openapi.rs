@@ -114,7 +114,13 @@ fn schemas() -> Value {
             "corosync": reference("DaemonState"), "rgmanager": reference("DaemonState"),
             "conf": { "oneOf": [reference("ConfOnDisk"), { "type": "null" }] },
             "has_corosync_key": flag(),
+            "secrets_missing": json!({ "type": "array", "items": text() }), "fence_key": json!({ "type": ["string", "null"] }),
             "operation": { "oneOf": [reference("HostOperation"), { "type": "null" }] },
+            "watches": list("Watch"),
+        })),
+        "Watch": object(json!({
+            "source": { "enum": ["cgroups", "processes", "addresses", "mounts", "units"] },
+            "missing": { "type": ["string", "null"] },
         })),
         "ClusterStatus": from_rgmanager("Nodes, services, quorum and fencing as the member sees them."),
         "StreamItem": from_rgmanager("One line: `whole`, `change` or `alive`, each with its position."),
@@ -128,10 +134,12 @@ fn schemas() -> Value {
         "Outcome": from_rgmanager("`code`, `owner` and `text`: what became of the request."),
         "ConfDocument": object(json!({ "version": number(), "digest": text(), "text": text() })),
         "PutConf": { "type": "object", "required": ["text", "origin"], "properties": {
-            "text": text(), "origin": text(), "offline": flag(),
+            "text": text(), "origin": text(), "offline": flag(), "despite_agents": flag(),
         } },
-        "ConfAccepted": object(json!({ "version": number(), "digest": text() })),
-        "CheckConf": object(json!({ "text": text() })),
+        "ConfAccepted": { "type": "object", "required": ["version", "digest"], "properties": {
+            "version": number(), "digest": text(), "findings": list("Finding"),
+        } },
+        "CheckConf": { "type": "object", "required": ["text"], "properties": { "text": text(), "agents": flag() } },
         "Place": object(json!({ "line": number(), "column": number(), "path": text() })),
         "Finding": object(json!({
             "rule": text(), "severity": { "enum": ["error", "warning", "info"] }, "place": reference("Place"),
@@ -139,6 +147,8 @@ fn schemas() -> Value {
         })),
         "Checked": object(json!({ "findings": list("Finding") })),
         "CorosyncKey": object(json!({ "key_base64": text() })),
+        "Secret": object(json!({ "value": text() })),
+        "SecretNames": object(json!({ "present": json!({ "type": "array", "items": text() }), "missing": json!({ "type": "array", "items": text() }) })),
         "StartCluster": { "type": "object", "properties": { "enable": flag() } },
         "StopCluster": { "type": "object", "properties": { "disable": flag() } },
         "FenceTest": object(json!({
@@ -164,6 +174,7 @@ fn schemas() -> Value {
 fn preview_schemas() -> Value {
     let text = || json!({ "type": "string" });
     let texts = || json!({ "type": "array", "items": { "type": "string" } });
+    let from_rgmanager = |what: &str| json!({ "type": "object", "description": what });
     let list = |schema: &str| json!({ "type": "array", "items": reference(schema) });
     json!({
         "TreeDelta": object(json!({
@@ -179,6 +190,14 @@ fn preview_schemas() -> Value {
             })) },
             "tree": reference("TreeDelta"),
         })),
+        "Explanation": from_rgmanager("`service`, `state`, `owner`, `reason`, its `tests`, and the same for every node."),
+        "Explanations": list("Explanation"),
+        "Assumption": { "oneOf": [
+            object(json!({ "if": { "const": "request" }, "command": { "type": "object" } })),
+            object(json!({ "if": { "const": "node-lost" }, "node": text() })),
+            object(json!({ "if": { "const": "conf" }, "text": text() })),
+        ] },
+        "Prediction": from_rgmanager("`refused`, or `steps` in order and the `changes` that they come to."),
         "ConfPreview": object(json!({
             "against": json!({ "type": "integer" }),
             "delta": object(json!({ "services": list("ServiceDelta"), "domains": texts() })),
@@ -210,6 +229,8 @@ fn schemas_of_agents() -> Value {
                 { "type": "null" },
             ] },
         })),
+        "FenceKey": object(json!({ "key_base64": text() })),
+        "MakeFenceKey": { "type": "object", "properties": { "replace": flag() } },
         "AgentSummaries": list("AgentSummary"),
         "AgentMetadata": object(json!({ "name": text(), "xml": text() })),
     })

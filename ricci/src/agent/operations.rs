@@ -182,11 +182,14 @@ async fn carry_out(app: &App, record: &Record) -> Result<(), String> {
     let told = |error: &dyn std::error::Error| shared::chain(error);
     match record.operation.kind {
         HostOperationKind::Start => {
-            conf::prepare_start(app).await?;
+            let prepared = conf::prepare_start(app).await?;
             if record.at_boot {
                 host.set_enabled(true).await.map_err(|error| told(&error))?;
             }
             host.start(Daemon::Corosync).await.map_err(|error| told(&error))?;
+            if prepared.has_qdevice {
+                host.start_qdevice().await.map_err(|error| told(&error))?;
+            }
             host.start(Daemon::Rgmanager).await.map_err(|error| told(&error))?;
             wait_for_rgmanager(app).await
         }

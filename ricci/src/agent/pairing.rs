@@ -10,7 +10,7 @@ use super::app::App;
 use super::clock::now_ms;
 use super::files;
 use super::fingerprint::Fingerprint;
-use super::pam::Verdict;
+use super::pam::{self, Verdict};
 use super::problem::ApiError;
 
 /// Longest name a manager may give itself.
@@ -50,9 +50,10 @@ pub(super) async fn pair(
 /// The inner error is why the proof does not hold.
 async fn prove(app: &App, request: PairRequest) -> Result<Result<(), String>, ApiError> {
     match request {
-        PairRequest::Password { password, .. } => Ok(match app.passwords.check(password).await {
+        PairRequest::Password { password, .. } => Ok(match pam::check(&app.passwords, password).await {
             Verdict::Right => Ok(()),
             Verdict::Wrong => Err("that is not the password of the user ricci there".into()),
+            Verdict::NoUser => Err("there is no user ricci on this node".into()),
             Verdict::Unknown(why) => Err(why),
         }),
         PairRequest::Token { token, .. } => {

@@ -13,10 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::pipe::drain;
+
 /// What is kept of each output; the longest metadata of Debian's agents has 60 KiB.
 const OUTPUT_MAX: usize = 512 * 1024;
-/// How long output may follow the exit.
-const REST_WAIT: Duration = Duration::from_millis(100);
+const CHUNK: usize = 16 * 1024;
 
 /// What to run.
 #[derive(Debug)]
@@ -97,36 +98,46 @@ impl Run<'_> {
     }
 }
 
-/// Feeds and reads the child until it exits.
+/// Feeds and reads the child until it exits. A child left behind may hold the output open then; what came so far counts.
 async fn talk(child: &mut Child, input: &[u8], stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> io::Result<ExitStatus> {
-    let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (stdin, mut out, mut err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async move {
         if let Some(mut stdin) = stdin {
             // A program that does not read its input is judged by its exit, not by this.
             let _ = stdin.write_all(input).await;
         }
     };
-    let read = async { tokio::join!(feed, keep_first(out, stdout), keep_first(err, stderr)) };
-    tokio::pin!(read);
-    let mut wait = Box::pin(child.wait());
-    tokio::select! {
-        status = &mut wait => {
-            // A child left behind may hold the output open; what came so far counts.
-            let _ = timeout(REST_WAIT, read).await;
-            status
+    let status = {
+        let read = async { tokio::join!(feed, keep_first(&mut out, stdout), keep_first(&mut err, stderr)) };
+        tokio::pin!(read);
+        let mut wait = Box::pin(child.wait());
+        tokio::select! {
+            status = &mut wait => status,
+            _ = &mut read => wait.await,
         }
-        _ = &mut read => wait.await,
+    }?;
+    let mut chunk = vec![0; CHUNK];
+    if let Some(out) = &out {
+        drain(out, &mut chunk, |bytes| keep(bytes, stdout));
     }
+    if let Some(err) = &err {
+        drain(err, &mut chunk, |bytes| keep(bytes, stderr));
+    }
+    Ok(status)
 }
 
 /// Reads to the end, keeps the first bytes.
-async fn keep_first(reader: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut reader) = reader else { return };
-    let mut chunk = vec![0; 16 * 1024];
+async fn keep_first(reader: &mut Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(reader) = reader else { return };
+    let mut chunk = vec![0; CHUNK];
     while let Ok(length @ 1..) = reader.read(&mut chunk).await {
-        let free = OUTPUT_MAX.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..length.min(free)]);
+        keep(&chunk[..length], kept);
     }
+}
+
+fn keep(bytes: &[u8], kept: &mut Vec<u8>) {
+    let free = OUTPUT_MAX.saturating_sub(kept.len());
+    kept.extend_from_slice(&bytes[..bytes.len().min(free)]);
 }
 
 /// Kills the process group when dropped, that is also when the one who waits goes away.

@@ -197,8 +197,30 @@ pub(super) fn table() -> Vec<Route> {
             .within(20)
             .takes("CheckConf")
             .gives(200, "ConfPreview"),
+        route(Get, path::WHY, "Why a service is where and as it is, test by test.", handlers::explain)
+            .gives(200, "Explanation"),
+        route(Get, path::NODE_WHY, "Why each service may or may not run on a node.", handlers::explain_node)
+            .gives(200, "Explanations"),
+        route(Post, path::PREDICT, "What would come of something; nothing is done.", handlers::predict)
+            .up_to(CONF)
+            .takes("Assumption")
+            .gives(200, "Prediction"),
         route(Delete, path::CLUSTER, "This node leaves its cluster for good.", handlers::leave_cluster)
             .within(30)
+            .gives_nothing(204),
+        route(Get, path::FENCE_KEY, "The key of fence_xvm.", handlers::fence_key).gives(200, "FenceKey"),
+        route(Put, path::FENCE_KEY, "Store the key of fence_xvm.", handlers::put_fence_key)
+            .takes("FenceKey")
+            .gives_nothing(204),
+        route(Post, path::FENCE_KEY, "Make a key of fence_xvm.", handlers::make_fence_key)
+            .takes("MakeFenceKey")
+            .gives(200, "FenceKey"),
+        route(Get, path::SECRETS, "Names of the secrets here.", handlers::secret_names).gives(200, "SecretNames"),
+        route(Get, path::SECRET, "A secret, to be handed on to another node.", handlers::secret).gives(200, "Secret"),
+        route(Put, path::SECRET, "Store a secret that cluster.conf refers to.", handlers::put_secret)
+            .takes("Secret")
+            .gives_nothing(204),
+        route(Delete, path::SECRET, "Forget a secret that nothing refers to.", handlers::remove_secret)
             .gives_nothing(204),
         route(Get, path::COROSYNC_KEY, "The corosync key.", handlers::corosync_key).gives(200, "CorosyncKey"),
         route(Put, path::COROSYNC_KEY, "Store the corosync key.", handlers::put_corosync_key)
@@ -319,7 +341,7 @@ async fn no_such_path(State(app): State<Arc<App>>, Extension(caller): Extension<
         Err(refused) => refused,
         Ok(_) => ApiError::new(
             ProblemCode::NotFound,
-            format!("there is no path {}; {} lists all", request.uri().path(), path::OPENAPI),
+            format!("{}{}; {} lists all", path::NONE, request.uri().path(), path::OPENAPI),
         ),
     }
 }

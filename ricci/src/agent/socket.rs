@@ -137,6 +137,7 @@ pub(super) fn unexpected(reply: &Reply) -> SocketError {
         Reply::Conf { .. } => "conf",
         Reply::PutConf { .. } => "put-conf",
         Reply::Explanation { .. } => "explanation",
+        Reply::Explanations { .. } => "explanations",
         Reply::Prediction { .. } => "prediction",
         Reply::Fence { .. } => "fence",
         Reply::Done => "done",

@@ -13,6 +13,7 @@ use ricci::rgmanager::fence::FenceAgents;
 use ricci::rgmanager::files::Paths;
 use ricci::rgmanager::log;
 use ricci::rgmanager::start::{self, Options, StartError};
+use ricci::secrets::Secrets;
 
 /// The loop runs on the main thread; these do the reading, writing and waiting beside it.
 const WORKER_THREADS: usize = 2;
@@ -20,6 +21,8 @@ const WORKER_THREADS: usize = 2;
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 /// cluster.conf must be changed before another start makes sense; the unit does not restart on it.
 const EXIT_CONF_UNUSABLE: u8 = 6;
+/// A successor shall be started; the unit does.
+const EXIT_RESTART: u8 = 7;
 
 /// Keeps the services of the cluster running on this node.
 #[derive(Parser)]
@@ -37,6 +40,12 @@ struct Arguments {
     /// Run services in no cgroup.
     #[arg(long, conflicts_with = "cgroup")]
     no_cgroup: bool,
+    /// What resets the machine when `b` is written to it; for tests another file.
+    #[arg(long, default_value = "/proc/sysrq-trigger")]
+    sysrq: PathBuf,
+    /// Speak no newer protocol with the other members, as an older release would.
+    #[arg(long, default_value_t = engine::PROTOCOL)]
+    protocol: u8,
 }
 
 fn main() -> ExitCode {
@@ -66,30 +75,34 @@ fn main() -> ExitCode {
 }
 
 fn options(arguments: Arguments) -> Options {
-    let cgroups = if arguments.no_cgroup { None } else { open_cgroups(arguments.cgroup) };
+    let cgroups = match arguments.no_cgroup {
+        true => Err("switched off (--no-cgroup)".to_owned()),
+        false => open_cgroups(arguments.cgroup),
+    };
     let mut paths = Paths::below(&arguments.root);
     // The kernel's, wherever the rest lies.
     paths.boot_id = Paths::default().boot_id;
+    let secrets = Secrets::beside(&paths.cluster_conf);
     Options {
         paths,
         socket: arguments.socket,
         cgroups,
-        places: Places::default(),
-        fence_agents: FenceAgents::default(),
+        places: Places { secrets: secrets.clone(), ..Places::default() },
+        fence_agents: FenceAgents::default().with_secrets(secrets),
+        sysrq: arguments.sysrq,
+        protocol: arguments.protocol,
     }
 }
 
-fn open_cgroups(wanted: Option<PathBuf>) -> Option<Cgroups> {
+fn open_cgroups(wanted: Option<PathBuf>) -> Result<Cgroups, String> {
     let root = wanted.or_else(Cgroups::default_root);
     let opened = match root {
         Some(root) => Cgroups::open(root).map_err(|error| error.to_string()),
         None => Err("no cgroup v2 is mounted".to_owned()),
     };
-    opened
-        .inspect_err(|why| {
-            tracing::warn!("services run in no cgroup of their own ({why}); a death is noticed by the next check only");
-        })
-        .ok()
+    opened.inspect_err(|why| {
+        tracing::warn!("services run in no cgroup of their own ({why}); a death is noticed by the next check only");
+    })
 }
 
 fn tell_end(reason: ExitReason) -> ExitCode {
@@ -97,6 +110,10 @@ fn tell_end(reason: ExitReason) -> ExitCode {
         ExitReason::Left => {
             tracing::info!("rgmanager has left the cluster");
             ExitCode::SUCCESS
+        }
+        ExitReason::Restart => {
+            tracing::info!("rgmanager ends for its successor; what runs here goes on");
+            ExitCode::from(EXIT_RESTART)
         }
         ExitReason::CorosyncLost { failed_to_stop } => {
             for service in failed_to_stop {

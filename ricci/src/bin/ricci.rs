@@ -2,50 +2,35 @@
 //! pair it and to look at it.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use ricci::agent::OwnLines;
+use ricci::agent::arguments::{Arguments, Command};
 use ricci::agent::commands;
-use ricci::agent::options::Options;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Agent of one cluster node: answers luci over TLS.
-#[derive(Debug, Parser)]
-#[command(name = "ricci", version)]
-struct Arguments {
-    #[command(flatten)]
-    options: Options,
-    #[command(subcommand)]
-    command: Option<Command>,
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with its causes; who cannot be told on stderr still has the exit code.
+            let _ = writeln!(io::stderr(), "ricci: {error:#}{}", what_to_do(&error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Answer managers (default).
-    Serve,
-    /// Print a one-time token with which a manager can pair within 15 minutes.
-    Token,
-    /// Print what a manager would see of this node.
-    Status,
-    /// Print the SHA-256 fingerprint of this node's certificate.
-    Fingerprint,
-    /// Become a daemon and run a program (used by `serve`).
-    #[command(hide = true)]
-    Detach {
-        #[arg(long)]
-        pid_file: PathBuf,
-        #[arg(last = true, required = true)]
-        program: Vec<OsString>,
-    },
+fn what_to_do(error: &anyhow::Error) -> &'static str {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if causes.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied) { "; run it as root" } else { "" }
 }
 
-fn main() -> anyhow::Result<()> {
-    let Arguments { options, command } = Arguments::parse();
+fn run(Arguments { options, command }: Arguments) -> anyhow::Result<()> {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => {
             let own = OwnLines::default();
@@ -67,7 +52,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
@@ -77,7 +62,7 @@ fn start_logging(own: OwnLines) {
     let plain = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
     tracing_subscriber::registry()
         .with(filter)
-        .with(plain.with_writer(std::io::stderr))
+        .with(plain.with_writer(io::stderr))
         .with(tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).without_time().with_writer(own))
         .init();
 }

@@ -23,16 +23,18 @@ pub const ACCEPT_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody listens.
-    #[error("rgmanager is not running on this node ({} does not answer)", path.display())]
-    NotRunning {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(
+        "rgmanager is not running on this node (nobody listens at {}); systemctl start rgmanager starts it",
+        path.display()
+    )]
+    NotRunning { path: PathBuf },
     #[error("no permission to use {}; try again as root", path.display())]
     NoPermission { path: PathBuf },
     /// The daemon lives but is silent.
-    #[error("rgmanager did not answer within {} ms", waited.as_millis())]
+    #[error(
+        "rgmanager did not answer within {:.1} seconds; 'systemctl status rgmanager' shows whether it lives",
+        waited.as_secs_f64()
+    )]
     Late { waited: Duration },
     /// It hung up in the middle.
     #[error("the connection to rgmanager broke")]
@@ -70,7 +72,7 @@ impl Client {
         let stream = connected.map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => AskError::NoPermission { path: path.to_owned() },
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Late { waited: begun.elapsed() },
-            _ => AskError::NotRunning { path: path.to_owned(), source },
+            _ => AskError::NotRunning { path: path.to_owned() },
         })?;
         Ok(Self { stream, pending: Vec::new() })
     }

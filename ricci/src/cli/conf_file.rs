@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use shared::conf::{self, Loaded, Severity};
+use shared::conf::{self, Finding, Severity};
 
 /// Where the file is unless `CLUSTER_CONF` names another.
 const CONF_PATH: &str = "/etc/cluster/cluster.conf";
@@ -48,9 +48,9 @@ pub fn read(path: &Path) -> Result<String, ConfFileError> {
 
 /// Findings as compilers print them, `FILE:LINE:COLUMN: error: …`, with the hint below; those of at least this
 /// severity.
-pub fn render_findings(file: &str, loaded: &Loaded, least: Severity) -> String {
+pub fn render_findings(file: &str, findings: &[Finding], least: Severity) -> String {
     let mut out = String::new();
-    for finding in &loaded.findings {
+    for finding in findings {
         let word = match finding.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
@@ -67,4 +67,18 @@ pub fn render_findings(file: &str, loaded: &Loaded, least: Severity) -> String {
         }
     }
     out
+}
+
+/// What is to be said of a version that the cluster has taken, and could not be said of the one `before` (empty: there
+/// was none): our own warnings, and `told`, which whoever took it found besides, the words of agents above all.
+pub fn news_of(text: &str, before: &str, told: &[Finding]) -> Vec<Finding> {
+    let known = conf::load(before).findings;
+    let says_the_same = |one: &Finding, other: &Finding| (&one.rule, &one.text) == (&other.rule, &other.text);
+    let mut news: Vec<Finding> = Vec::new();
+    for finding in conf::load(text).findings.iter().chain(told) {
+        if !known.iter().chain(&news).any(|other| says_the_same(finding, other)) {
+            news.push(finding.clone());
+        }
+    }
+    news
 }

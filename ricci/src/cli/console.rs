@@ -20,7 +20,7 @@ pub fn print(text: &str) {
 /// One sentence for the person, to stderr. Nobody can be told when stderr is gone.
 pub fn complain(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{text}");
+    let _ = writeln!(stderr, "{}", text.trim_end_matches('\n'));
 }
 
 /// One line from stdin without its end; `None` at the end of the input.
@@ -30,6 +30,12 @@ pub fn read_line() -> Option<String> {
         Ok(count) if count > 0 => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
         _ => None,
     }
+}
+
+/// Whether stdout may be coloured: a terminal that can, before somebody who did not ask for the contrary with `NO_COLOR`.
+pub fn wants_color() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Columns of the terminal; 80 when stdout is none.

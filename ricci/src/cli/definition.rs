@@ -20,6 +20,8 @@ pub struct OptionDefinition {
     pub long: Option<&'static str>,
     /// The argument, if it takes one.
     pub value: Option<Value>,
+    /// The words that follow, as a usage writes them: `NODE METHOD [OPTIONS]`.
+    pub then: &'static str,
     /// A few words for the completion of shells that show them.
     pub help: &'static str,
     /// Read, but not offered: kept for old scripts, or for programs.
@@ -86,7 +88,7 @@ pub enum Operands {
 
 /// A letter without argument.
 pub(super) const fn flag(letter: char, help: &'static str) -> OptionDefinition {
-    OptionDefinition { letter: Some(letter), long: None, value: None, help, hidden: false }
+    OptionDefinition { letter: Some(letter), long: None, value: None, then: "", help, hidden: false }
 }
 
 /// A letter with an argument.
@@ -96,12 +98,19 @@ pub(super) const fn value(
     completes: Completes,
     help: &'static str,
 ) -> OptionDefinition {
-    OptionDefinition { letter: Some(letter), long: None, value: Some(Value { name, completes }), help, hidden: false }
+    OptionDefinition {
+        letter: Some(letter),
+        long: None,
+        value: Some(Value { name, completes }),
+        then: "",
+        help,
+        hidden: false,
+    }
 }
 
 /// A word without argument.
 pub(super) const fn long(long: &'static str, help: &'static str) -> OptionDefinition {
-    OptionDefinition { letter: None, long: Some(long), value: None, help, hidden: false }
+    OptionDefinition { letter: None, long: Some(long), value: None, then: "", help, hidden: false }
 }
 
 /// A word with an argument.
@@ -111,10 +120,23 @@ pub(super) const fn long_value(
     completes: Completes,
     help: &'static str,
 ) -> OptionDefinition {
-    OptionDefinition { letter: None, long: Some(long), value: Some(Value { name, completes }), help, hidden: false }
+    OptionDefinition {
+        letter: None,
+        long: Some(long),
+        value: Some(Value { name, completes }),
+        then: "",
+        help,
+        hidden: false,
+    }
 }
 
 impl OptionDefinition {
+    /// With these words behind it.
+    pub(super) const fn then(mut self, words: &'static str) -> Self {
+        self.then = words;
+        self
+    }
+
     /// Also by this letter.
     pub(super) const fn or(mut self, letter: char) -> Self {
         self.letter = Some(letter);

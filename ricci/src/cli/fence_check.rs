@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use shared::conf::model::{Conf, Node};
+use shared::ids::Time;
 use shared::socket::FenceOperation;
-use shared::status::{ClusterStatus, FencingStep};
+use shared::status::{ClusterStatus, FenceProof, FenceVerdict, FencingStep};
 
 use super::client::{AskError, Client, socket_path};
+use super::clock::{self, Zone};
 use super::console::{complain, print};
 use super::definition::{Completes, Definition, Operands, flag};
 use super::fence_node::{self, Job, Report};
@@ -18,7 +20,7 @@ use super::{VERSION, rgmanager_status};
 
 const USAGE: &str = "\
 usage: fence_check [-v] [-d] [-e] [-f]
-    -v        also the result of each device
+    -v        also the result of each device, and the proof of each method
     -d        also the arguments of each device, passwords masked
     -e        end at the first method that fails
     -f        also while a node is being fenced or there is no quorum
@@ -108,13 +110,23 @@ fn check(options: &Options) -> Result<u8, (u8, String)> {
         Err(AskError::NotRunning { .. }) => None,
         Err(error) => return Err(not_now(shared::chain(&error))),
     };
-    if client.is_some() && !options.force {
-        refuse_if_busy(&rgmanager_status::ask(QUICK).map_err(not_now)?)?;
+    let status = match client.is_some() {
+        true => Some(rgmanager_status::ask(QUICK)),
+        false => None,
+    };
+    let status = match status.transpose() {
+        Ok(status) => status,
+        // The devices are asked from here; only what the members know of them is not told then.
+        Err(_) if options.force => None,
+        Err(sentence) => return Err(not_now(sentence)),
+    };
+    if let Some(status) = status.as_ref().filter(|_| !options.force) {
+        refuse_if_busy(status)?;
     }
     let conf = fence_node::conf(client.as_mut()).map_err(not_now)?;
     // Released when the program ends, however it ends.
     let _lock = lock().map_err(|sentence| (EXIT_LOCKED, sentence))?;
-    check_nodes(options, &conf).map_err(|sentence| (EXIT_FAILED, sentence))
+    check_nodes(options, &conf, status.as_ref()).map_err(|sentence| (EXIT_FAILED, sentence))
 }
 
 /// A test must not keep a device busy that is needed now.
@@ -148,15 +160,23 @@ fn lock() -> Result<Option<File>, String> {
     }
 }
 
-fn check_nodes(options: &Options, conf: &Conf) -> Result<u8, String> {
+fn check_nodes(options: &Options, conf: &Conf, status: Option<&ClusterStatus>) -> Result<u8, String> {
     let mut code = 0;
+    let (now, zone) = (clock::now(), Zone::local());
     for node in &conf.nodes {
         if node.methods.is_empty() {
             complain(&format!("fence_check: {} has no fence method in cluster.conf", node.name));
             code = EXIT_FAILED;
         }
         for number in 1..=node.methods.len() {
-            if !check_method(options, node, number)? {
+            let works = check_method(options, node, number)?;
+            if options.verbosity > 0 {
+                let own = status.and_then(|status| status.node(&node.name));
+                let proof =
+                    own.map(|own| own.fence_proofs.iter().find(|it| it.method == node.methods[number - 1].name));
+                complain(&format!("  {}", proof_line(proof, now, zone)));
+            }
+            if !works {
                 code = EXIT_FAILED;
                 if options.end_at_failure {
                     return Ok(code);
@@ -165,6 +185,39 @@ fn check_nodes(options: &Options, conf: &Conf) -> Result<u8, String> {
         }
     }
     Ok(code)
+}
+
+/// What is known of the method in earnest. `None`: no daemon here tells; a method that the members do not list was never tried.
+fn proof_line(proof: Option<Option<&FenceProof>>, now: Time, zone: Zone) -> String {
+    let Some(proof) = proof else {
+        return "proof: not known, rgmanager does not answer on this node".to_owned();
+    };
+    let untried = "proof: none, never seen to cut the power; drain the node and fence it once to prove it";
+    let Some((proof, at)) = proof.and_then(|proof| Some((proof, proof.at?))) else { return untried.to_owned() };
+    let when = zone.date_and_time(at);
+    let by = proof.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    match (proof.verdict, proof.believed_until()) {
+        (FenceVerdict::Proven, Some(until)) if until < now => {
+            format!(
+                "proof: expired, the power was last seen to be cut {when}{by}; drain the node and fence it once again"
+            )
+        }
+        (FenceVerdict::Proven, until) => {
+            let until =
+                until.map(|until| format!(", believed until {}", zone.date_and_time(until))).unwrap_or_default();
+            format!("proof: proven {when}{by}{until}")
+        }
+        (FenceVerdict::Claimed, _) => {
+            format!("proof: none, the agent reported success {when}{by}, and nobody has seen the node boot anew since")
+        }
+        (FenceVerdict::Disproved, _) => {
+            format!(
+                "proof: DISPROVED {when}{by}, the agent reported success and the node had not rebooted; do not rely on it"
+            )
+        }
+        (FenceVerdict::Failed, _) => format!("proof: none, the agent failed {when}{by}"),
+        (FenceVerdict::Untried, _) => untried.to_owned(),
+    }
 }
 
 /// Prints its line; whether the method works.
@@ -190,4 +243,32 @@ fn check_method(options: &Options, node: &Node, number: usize) -> Result<bool, S
         complain(report.render().0.trim_end());
     }
     Ok(works)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::UtcOffset;
+
+    use super::*;
+
+    #[test]
+    fn a_proof_is_told_with_its_date_and_end_and_an_old_one_as_expired() {
+        let zone = Zone::Fixed(UtcOffset::UTC);
+        // 2026-11-05 10:00:00
+        let at = Time(1_793_872_800_000);
+        let proof = |verdict| FenceProof { method: "power".into(), verdict, at: Some(at), by: Some("node2".into()) };
+        let told = |verdict, now| proof_line(Some(Some(&proof(verdict))), now, zone);
+        assert_eq!(
+            told(FenceVerdict::Proven, at),
+            "proof: proven 2026-11-05 10:00:00 by node2, believed until 2027-02-03 10:00:00"
+        );
+        let later = Time(at.0 + shared::status::FENCE_PROOF_LIFE_MS + 1);
+        assert!(told(FenceVerdict::Proven, later).starts_with("proof: expired, "));
+        assert!(told(FenceVerdict::Disproved, at).contains("DISPROVED"));
+        for verdict in [FenceVerdict::Claimed, FenceVerdict::Failed] {
+            assert!(told(verdict, at).starts_with("proof: none, the agent "), "{verdict:?}");
+        }
+        assert!(proof_line(Some(None), at, zone).contains("never seen to cut the power"));
+        assert!(proof_line(None, at, zone).contains("not known"));
+    }
 }

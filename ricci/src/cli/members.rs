@@ -35,6 +35,18 @@ pub(super) struct NoMembers {
     pub text: String,
 }
 
+/// Where corosync keeps the number of its last ring, unless `COROSYNC_STATE_DIR` names another folder.
+const COROSYNC_STATE: &str = "/var/lib/corosync";
+const COROSYNC_STATE_VARIABLE: &str = "COROSYNC_STATE_DIR";
+
+/// The number of the ring that this node is in, cman's *generation*: corosync stores it before it uses it. `None` if
+/// corosync never ran here, and for users who may not look.
+pub(super) fn ring_number(local: NodeId) -> Option<u64> {
+    let folder = std::env::var_os(COROSYNC_STATE_VARIABLE).unwrap_or_else(|| COROSYNC_STATE.into());
+    let bytes = std::fs::read(std::path::Path::new(&folder).join(format!("ringid_{local}"))).ok()?;
+    bytes.try_into().ok().map(u64::from_ne_bytes)
+}
+
 /// Asks corosync, within `limit` in all.
 pub(super) fn of_corosync(limit: Duration) -> Result<Members, NoMembers> {
     block_on(async {

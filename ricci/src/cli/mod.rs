@@ -23,6 +23,7 @@ pub mod getopt;
 pub mod likeness;
 mod live;
 mod members;
+mod prediction;
 pub mod rg_test;
 mod rgmanager_status;
 pub mod validate;

@@ -11,6 +11,7 @@ use super::conf_file::{default_path, read, render_findings};
 use super::console::{complain, print};
 use super::definition::{Completes, Definition, Operands, flag, value};
 use super::getopt::{self, Getopt, Item};
+use crate::secrets::{Secrets, findings as secret_findings};
 
 const USAGE: &str = "\
 usage: ccs_config_validate [-v] [-f FILE | -l FILE]
@@ -109,9 +110,12 @@ fn check(path: &Path, verbose: bool) -> u8 {
             return 1;
         }
     };
-    let loaded = load(&text);
+    let mut loaded = load(&text);
+    if path == default_path() {
+        loaded.findings.extend(secret_findings(&Secrets::beside(path), &loaded.document));
+    }
     let least = if verbose { Severity::Info } else { Severity::Warning };
-    let findings = render_findings(&path.display().to_string(), &loaded, least);
+    let findings = render_findings(&path.display().to_string(), &loaded.findings, least);
     if !findings.is_empty() {
         complain(findings.trim_end());
     }

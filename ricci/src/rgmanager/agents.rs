@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::{Operation, RunId};
+use shared::conf::sealed::referred;
 use shared::ids::{ResourceName, ServiceName};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -20,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 use super::cgroup::Cgroups;
 use super::clock::millis;
 use super::leftover;
+use super::links;
 use super::masking::mask;
 use super::process::{self, Ended, How, Program};
+use crate::secrets::{SecretError, Secrets};
 
 /// Below it lie `resource.d` and `lib`.
 pub const OCF_ROOT: &str = "/usr/lib/ocf";
@@ -46,6 +50,8 @@ const ENTER: &str =
 
 /// OCF's number for "a parameter cannot be right".
 const OCF_ERR_ARGS: i32 = 2;
+/// OCF's number for "cannot do that".
+const OCF_ERR_UNIMPLEMENTED: i32 = 3;
 /// OCF's number for "may not".
 const OCF_ERR_PERM: i32 = 4;
 /// OCF's number for "is not installed".
@@ -84,6 +90,10 @@ pub struct RunSpec {
     pub interval_ms: u64,
     /// `OCF_CHECK_LEVEL`.
     pub depth: u32,
+    /// The other node of a migration, as agents are told it.
+    pub peer: Option<String>,
+    /// The run has failed, whatever the agent says, if the link with this address is down (`monitor_link`).
+    pub link_of: Option<IpAddr>,
 }
 
 impl RunSpec {
@@ -145,6 +155,8 @@ pub struct Places {
     pub records: PathBuf,
     /// Holds what was started here, for the same daemon. Gone after a boot.
     pub started: PathBuf,
+    /// What parameters refer to.
+    pub secrets: Secrets,
 }
 
 impl Default for Places {
@@ -155,6 +167,7 @@ impl Default for Places {
             groupings: "/run/cluster/groupings".into(),
             records: leftover::RECORDS.into(),
             started: "/run/cluster/started".into(),
+            secrets: Secrets::default(),
         }
     }
 }
@@ -218,19 +231,55 @@ pub fn prepare(places: &Places) -> std::io::Result<()> {
 }
 
 impl Inner {
-    async fn run(&self, spec: RunSpec, abort: CancellationToken) -> RunFinished {
+    async fn run(&self, mut spec: RunSpec, abort: CancellationToken) -> RunFinished {
         let lane = if spec.operation == Operation::Monitor { &self.checks } else { &self.changes };
         let Ok(_place) = lane.acquire().await else {
             unreachable!("the lanes are never closed");
         };
-        let program = match self.program(&spec) {
+        let program = self.resolve(&mut spec).and_then(|secrets| Ok((self.program(&spec)?, secrets)));
+        let (program, secrets) = match program {
             Ok(program) => program,
             Err(refused) => return refused.finished(&spec),
         };
+        let earlier = self.living(&spec);
         let ended = process::run(program, abort).await;
         // Not there if the run never came to its first step.
         let _ = std::fs::remove_file(self.record(spec.id));
-        finished(&spec, ended)
+        let finished = with_link(&spec, finished(&spec, ended, &secrets));
+        if finished.code == Some(0) { finished } else { with_earlier(finished, &earlier, &self.living(&spec)) }
+    }
+
+    /// What lives of a resource that is being started. An agent's stop can leave some of it: workers whose master was killed.
+    fn living(&self, spec: &RunSpec) -> BTreeMap<u32, String> {
+        let cgroups = self.cgroups.as_ref().filter(|_| spec.operation == Operation::Start);
+        cgroups.map(|cgroups| cgroups.living(&spec.service, &spec.resource)).unwrap_or_default()
+    }
+
+    /// Puts secrets in the place of references; the secrets.
+    fn resolve(&self, spec: &mut RunSpec) -> Result<Vec<String>, Refused> {
+        let mut secrets = Vec::new();
+        let operation = spec.operation;
+        let mut lacking = None;
+        spec.parameters.retain(|_, value| {
+            let Some(name) = referred(value) else { return true };
+            match self.places.secrets.read(name) {
+                Ok(secret) => {
+                    secrets.push(secret.clone());
+                    *value = secret;
+                    true
+                }
+                // What runs already is looked at and stopped without it: refusing would leave it where it may not be.
+                Err(error) if operation != Operation::Start => {
+                    tracing::warn!("{} {}: {}", spec.service, spec.resource, shared::chain(&error));
+                    false
+                }
+                Err(error) => {
+                    lacking.get_or_insert(error);
+                    true
+                }
+            }
+        });
+        lacking.map_or(Ok(secrets), |error| Err(Refused::Secret(error)))
     }
 
     fn program(&self, spec: &RunSpec) -> Result<Program, Refused> {
@@ -258,6 +307,7 @@ impl Inner {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 other => other,
             },
+            Operation::MigrateTo | Operation::MigrateFrom => return OCF_ERR_UNIMPLEMENTED,
         };
         i32::from(done.is_err())
     }
@@ -308,6 +358,12 @@ impl Inner {
         ] {
             environment.push((name.to_owned(), value));
         }
+        let told = match spec.operation {
+            Operation::MigrateTo => Some("OCF_RESKEY_CRM_meta_migrate_target"),
+            Operation::MigrateFrom => Some("OCF_RESKEY_CRM_meta_migrate_source"),
+            Operation::Start | Operation::Stop | Operation::Monitor => None,
+        };
+        environment.extend(told.zip(spec.peer.clone()).map(|(name, peer)| (name.to_owned(), peer)));
         for (name, value) in &spec.parameters {
             check_parameter(name, value)?;
             environment.push((format!("OCF_RESKEY_{name}"), value.clone()));
@@ -328,6 +384,7 @@ fn script(spec: &RunSpec, path: &Path) -> Result<Invocation, Refused> {
         Operation::Start => "start",
         Operation::Stop => "stop",
         Operation::Monitor => "status",
+        Operation::MigrateTo | Operation::MigrateFrom => return Err(Refused::NothingToRun(OCF_ERR_UNIMPLEMENTED)),
     };
     Ok(Invocation { path: path.to_owned(), arguments: vec![verb.into()], environment: essentials() })
 }
@@ -339,6 +396,7 @@ fn systemd(spec: &RunSpec, unit: &str, systemctl: &Path) -> Result<Invocation, R
         Operation::Start => "start",
         Operation::Stop => "stop",
         Operation::Monitor => "is-active",
+        Operation::MigrateTo | Operation::MigrateFrom => return Err(Refused::NothingToRun(OCF_ERR_UNIMPLEMENTED)),
     };
     let unit = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
     let arguments = ["--no-ask-password", verb, "--", &unit].map(OsString::from).to_vec();
@@ -346,7 +404,7 @@ fn systemd(spec: &RunSpec, unit: &str, systemctl: &Path) -> Result<Invocation, R
 }
 
 /// What every program may count on; nothing else of the daemon's environment reaches it.
-pub(super) fn essentials() -> Vec<(String, String)> {
+pub(crate) fn essentials() -> Vec<(String, String)> {
     [("PATH", SEARCH_PATH), ("LANG", "C.UTF-8"), ("HOME", "/root"), ("SHELL", "/bin/sh")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
@@ -389,6 +447,8 @@ enum Refused {
     NothingToRun(i32),
     #[error("parameter {0:?} cannot be handed to an agent: names have letters, digits and _ only, values no zero byte")]
     Parameter(String),
+    #[error(transparent)]
+    Secret(SecretError),
 }
 
 impl Refused {
@@ -396,7 +456,7 @@ impl Refused {
         let code = match self {
             Self::Missing { .. } => OCF_ERR_INSTALLED,
             Self::NotExecutable { .. } => OCF_ERR_PERM,
-            Self::Word(_) | Self::Parameter(_) => OCF_ERR_ARGS,
+            Self::Word(_) | Self::Parameter(_) | Self::Secret(_) => OCF_ERR_ARGS,
             Self::NothingToRun(code) => *code,
         };
         spec.refused(code, self.to_string())
@@ -424,9 +484,10 @@ fn check_executable(path: &Path) -> Result<(), Refused> {
     }
 }
 
-fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
+fn finished(spec: &RunSpec, ended: Ended, secrets: &[String]) -> RunFinished {
     let Ended { how, output, duration } = ended;
-    let mut output = mask(&output, spec.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut output =
+        mask(&output, spec.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())), secrets);
     let timed_out = matches!(how, How::TimedOut);
     let (code, remark) = match how {
         // On its way up or down: neither running nor safely absent.
@@ -459,6 +520,37 @@ fn finished(spec: &RunSpec, ended: Ended) -> RunFinished {
         duration_ms: millis(duration),
         timed_out,
     }
+}
+
+/// `monitor_link`: an address whose link is down serves nobody.
+fn with_link(spec: &RunSpec, mut finished: RunFinished) -> RunFinished {
+    if finished.code == Some(0)
+        && let Some(fault) = spec.link_of.and_then(links::fault)
+    {
+        finished.code = Some(1);
+        finished.output = fault;
+    }
+    finished
+}
+
+/// A start that failed beside what an earlier one had left: that may hold the port or the files, and no agent names it.
+fn with_earlier(
+    mut finished: RunFinished,
+    earlier: &BTreeMap<u32, String>,
+    now: &BTreeMap<u32, String>,
+) -> RunFinished {
+    let left: Vec<String> = earlier
+        .iter()
+        .filter(|(number, _)| now.contains_key(number))
+        .map(|(number, name)| format!("{name} ({number})"))
+        .collect();
+    if !left.is_empty() {
+        let left = left.join(", ");
+        finished.output.push_str(&format!(
+            "\nof an earlier start still run: {left}; they may hold what this one needs, and its agent does not stop them"
+        ));
+    }
+    finished
 }
 
 fn is_check_of_unit(spec: &RunSpec) -> bool {

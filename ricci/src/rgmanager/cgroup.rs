@@ -4,6 +4,7 @@
 //! Used by `agents` to place a run and by `notice` to see the death of a process. Without a writable cgroup v2
 //! everything runs where the daemon runs, and the log says so.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,17 @@ impl Cgroups {
     /// Where the processes of a resource live.
     pub fn of_resource(&self, service: &ServiceName, resource: &ResourceName) -> PathBuf {
         self.of_service(service).join(file_name(resource.as_str()))
+    }
+
+    /// The processes of a resource that live now, with their names.
+    pub fn living(&self, service: &ServiceName, resource: &ResourceName) -> BTreeMap<u32, String> {
+        let path = self.of_resource(service, resource).join("cgroup.procs");
+        let numbers = std::fs::read_to_string(path).unwrap_or_default();
+        let named = numbers.lines().filter_map(|line| {
+            let name = std::fs::read_to_string(format!("/proc/{line}/comm")).ok()?;
+            Some((line.parse().ok()?, name.trim_end().to_owned()))
+        });
+        named.collect()
     }
 
     /// Where systemd keeps the processes of a unit.

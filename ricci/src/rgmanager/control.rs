@@ -60,11 +60,16 @@ pub enum Question {
     PutConf {
         text: String,
         origin: String,
+        despite_agents: bool,
         reply: oneshot::Sender<PutConf>,
     },
     Explain {
         service: ServiceName,
         reply: oneshot::Sender<Option<Explanation>>,
+    },
+    /// The names of all services; `None` before this node is a member.
+    Services {
+        reply: oneshot::Sender<Option<Vec<ServiceName>>>,
     },
     Predict {
         assumption: Assumption,
@@ -235,6 +240,11 @@ impl House {
             if let Ask::Watch { since } = &ask {
                 return self.stream(client, since.as_ref()).await;
             }
+            if ask == Ask::Status {
+                let answer = self.feed.status_answer().map_err(io::Error::from)?;
+                client.write(&answer).await?;
+                continue;
+            }
             let reply = self.answer(client, ask).await?;
             client.say(&reply).await?;
         }
@@ -243,8 +253,7 @@ impl House {
     async fn answer(&self, client: &mut Client, ask: Ask) -> Result<Reply, End> {
         let (soon, late) = (Some(ANSWER_DEADLINE), None);
         match ask {
-            Ask::Status => Ok(Reply::Status { status: Box::new((*self.feed.status()).clone()) }),
-            Ask::Watch { .. } => unreachable!("streams are not answers"),
+            Ask::Status | Ask::Watch { .. } => unreachable!("answered by the feed"),
             Ask::Request { request } => {
                 let answer = self.ask(client, soon, |reply| Question::Request { request, reply }).await?;
                 Ok(or_ended(answer.map(|answer| Reply::Answer { answer })))
@@ -258,8 +267,9 @@ impl House {
                 Some(None) => Reply::Error { text: "this node has not learnt the configuration in force yet".into() },
                 None => or_ended(None),
             }),
-            Ask::PutConf { text, origin } => {
-                let result = self.ask(client, soon, |reply| Question::PutConf { text, origin, reply }).await?;
+            Ask::PutConf { text, origin, despite_agents } => {
+                let question = |reply| Question::PutConf { text, origin, despite_agents, reply };
+                let result = self.ask(client, soon, question).await?;
                 Ok(or_ended(result.map(|result| Reply::PutConf { result })))
             }
             Ask::Explain { service } => {
@@ -273,6 +283,11 @@ impl House {
                     None => or_ended(None),
                 })
             }
+            Ask::ExplainNode { node } => Ok(match self.explain_node(client, &node).await? {
+                Some(Some(explanations)) => Reply::Explanations { explanations },
+                Some(None) => Reply::Error { text: "this node is not a member yet".into() },
+                None => or_ended(None),
+            }),
             Ask::Predict { assumption } => {
                 let predicted = self.ask(client, soon, |reply| Question::Predict { assumption, reply }).await?;
                 Ok(or_ended(predicted.map(|prediction| Reply::Prediction { prediction: Box::new(prediction) })))
@@ -291,6 +306,33 @@ impl House {
                 Ok(left.map_or(Reply::Done, |()| Reply::Done))
             }
         }
+    }
+
+    /// Service after service: all in one question would keep the loop of a large cluster from its work.
+    async fn explain_node(
+        &self,
+        client: &mut Client,
+        node: &NodeName,
+    ) -> Result<Option<Option<Vec<Explanation>>>, End> {
+        let soon = Some(ANSWER_DEADLINE);
+        let services = match self.ask(client, soon, |reply| Question::Services { reply }).await? {
+            Some(Some(services)) => services,
+            Some(None) => return Ok(Some(None)),
+            None => return Ok(None),
+        };
+        let mut explanations = Vec::with_capacity(services.len());
+        for service in services {
+            match self.ask(client, soon, |reply| Question::Explain { service, reply }).await? {
+                Some(Some(mut explanation)) => {
+                    explanation.nodes.retain(|one| one.node == *node);
+                    explanations.push(explanation);
+                }
+                // Removed meanwhile.
+                Some(None) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Some(explanations)))
     }
 
     /// Puts a question to the driver; `None` if there is no answer. Ends early if the client goes away.
@@ -358,8 +400,9 @@ fn may_change(uid: u32) -> bool {
 fn needs_root(ask: &Ask) -> bool {
     match ask {
         Ask::Status | Ask::Watch { .. } | Ask::Await { .. } | Ask::Explain { .. } => false,
-        // A prediction changes nothing, but it keeps the loop at work.
+        // A prediction changes nothing, nor do the reasons of all services, but they keep the loop at work.
         Ask::Predict { .. }
+        | Ask::ExplainNode { .. }
         | Ask::Request { .. }
         | Ask::Conf
         | Ask::PutConf { .. }

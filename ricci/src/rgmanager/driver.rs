@@ -5,20 +5,21 @@
 //! the next report: whatever may take long runs beside it and reports back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{
-    Action, ConfText, Engine, Event, ExitReason, FenceId, GroupMember, Incarnation, Intents, LeftReason, Message,
-};
+use engine::{Action, ConfText, Engine, Event, ExitReason, FenceId, Incarnation, Intents};
 use shared::conf::corosync::{RenderOptions, render_corosync_conf};
 use shared::conf::model::{Conf, FenceInstance, FenceMethod, Service};
+use shared::conf::{Finding, Severity, judge};
 use shared::ids::{BootId, NodeId, NodeName, ServiceName};
-use shared::socket::FenceOperation;
+use shared::socket::{FenceOperation, PutConf};
 use shared::status::{FenceAttempt, FenceDeviceRun};
+use shared::why::{Assumption, Prediction};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -28,13 +29,16 @@ use super::control::{self, ConfInForce, Question};
 use super::disk::{Disk, Done};
 use super::fence::{self, FenceAction};
 use super::files::Files;
-use super::notice::{self, Notice, Watched};
+use super::group::{self, Group};
+use super::notice::{self, Notice, Noticed, Watched};
 use super::plan;
 use super::publish::Feed;
+use super::reboot;
 use super::start::{Options, StartError};
 use super::started::Started;
 use super::times::Times;
 use super::waiting::Waiting;
+use super::watchdog::{Watchdog, WatchdogError};
 use crate::corosync::{self, Corosync, Handle, MulticastError, SpawnError, query};
 
 /// The CPG group.
@@ -82,19 +86,42 @@ pub(super) struct Reports {
     fences: mpsc::Receiver<FenceEnded>,
     disk: mpsc::Receiver<Done>,
     questions: mpsc::Receiver<Question>,
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<Noticed>,
+    bus: watch::Receiver<Option<String>>,
     beside: mpsc::Receiver<Beside>,
     corosync: Option<mpsc::Receiver<corosync::Event>>,
     pub(super) terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    replace: Signal,
 }
 
 /// Results of what runs beside the loop.
 enum Beside {
     Joined(Result<(Handle, mpsc::Receiver<corosync::Event>), SpawnError>),
-    Votes { ring_seq: u64, votes: u32, votes_expected: u32 },
+    Votes {
+        ring_seq: u64,
+        votes: u32,
+        votes_expected: u32,
+    },
     Times(Times),
+    Judged(Judged),
+    /// Votes as corosync counts them now, for a prediction that waits for them.
+    Counted {
+        ring_seq: u64,
+        counted: Option<(u32, u32)>,
+        assumption: Assumption,
+        reply: oneshot::Sender<Prediction>,
+    },
+}
+
+/// The agents have been asked about an offered configuration.
+struct Judged {
+    text: String,
+    origin: String,
+    despite_agents: bool,
+    findings: Vec<Finding>,
+    reply: oneshot::Sender<PutConf>,
 }
 
 /// A fence method has been run for the engine.
@@ -111,12 +138,14 @@ enum Woken {
     Fence(FenceEnded),
     Disk(Done),
     Question(Question),
-    Notice(Notice),
+    Notice(Noticed),
     Beside(Beside),
     Timer,
     StatusDue,
+    BusChanged,
     OutboxDue,
     LeaveWanted(&'static str),
+    RestartWanted,
     Ignored,
 }
 
@@ -128,11 +157,15 @@ pub(super) struct Driver {
     runs: Runs,
     disk: Disk,
     started: Started,
+    watchdog: Watchdog,
+    /// This node is to be reset: the watchdog gets nothing any more.
+    starving: bool,
     feed: Feed,
     waiting: Waiting,
     watched: Watched,
     times: Times,
     corosync: Option<Handle>,
+    group: Group,
     /// Messages that corosync has not taken yet, in order.
     outbox: VecDeque<Vec<u8>>,
     /// The last word on quorum, to be said again with votes.
@@ -158,7 +191,7 @@ impl Driver {
     /// Makes everything ready; the control socket answers from here on.
     pub(super) fn start(options: Options, files: Files, listener: UnixListener) -> Result<(Self, Reports), StartError> {
         let clock = Clock::start();
-        let engine = Engine::new(engine::law::check);
+        let engine = Engine::new(engine::law::check).speaking(options.protocol);
         let feed = Feed::new(uuid::Uuid::new_v4().to_string(), engine.status(clock.now()));
         let (run_ended, runs) = mpsc::channel(REPORTS_MAX);
         let (fence_ended, fences) = mpsc::channel(REPORTS_MAX);
@@ -174,24 +207,29 @@ impl Driver {
             disk,
             questions,
             notices,
+            bus: watched.bus(),
             beside,
             corosync: None,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            replace: signal(SignalKind::user_defined2())?,
         };
         let driver = Self {
             engine,
             clock,
-            runs: Runs::new(options.places.clone(), options.cgroups.clone(), run_ended),
+            runs: Runs::new(options.places.clone(), options.cgroups.clone().ok(), run_ended),
             disk: Disk::start(files, written)?,
             started: Started::new(options.places.started.clone()),
+            watchdog: Watchdog::default(),
+            starving: false,
             options,
             feed,
             waiting: Waiting::default(),
             watched,
             times: Times::default(),
             corosync: None,
+            group: Group::of(corosync::Member { node: NodeId(0), pid: std::process::id() }),
             outbox: VecDeque::new(),
             quorum: None,
             probed: false,
@@ -214,7 +252,10 @@ impl Driver {
     /// Runs to the engine's end.
     pub(super) async fn drive(mut self, mut reports: Reports, booted: Booted) -> Result<ExitReason, StartError> {
         let Booted { node, incarnation, boot, conf, intents, started } = booted;
+        self.group = Group::of(corosync::Member { node, pid: std::process::id() });
         self.use_conf(&conf);
+        // Whoever asks for one does not want services here without it.
+        self.arm_watchdog()?;
         // Laid there by hand or by ricci, it is not among the versions yet, and the next one would be its end.
         if self.conf.is_some()
             && let Err(why) = self.disk.store(conf.clone())
@@ -224,12 +265,19 @@ impl Driver {
         self.happen(Event::Booted { node, incarnation, boot, conf, intents, started });
         let reason = loop {
             self.settle();
+            // Here and nowhere else: only a loop that turns may keep the node from being reset.
+            if !self.starving {
+                self.watchdog.feed(Instant::now());
+            }
             if let Some(reason) = self.exit.take() {
                 break reason;
             }
             let woken = self.wait(&mut reports).await;
             self.take(woken, &mut reports);
         };
+        if !self.starving && leaves_nothing_running(&reason) {
+            self.watchdog.disarm();
+        }
         self.end(reports).await;
         Ok(reason)
     }
@@ -247,12 +295,15 @@ impl Driver {
             Some(question) = reports.questions.recv() => Woken::Question(question),
             Some(notice) = reports.notices.recv() => Woken::Notice(notice),
             Some(result) = reports.beside.recv() => Woken::Beside(result),
+            Ok(()) = reports.bus.changed() => Woken::BusChanged,
             () = at(timer) => Woken::Timer,
             () = at(self.status_due) => Woken::StatusDue,
             () = at(retry) => Woken::OutboxDue,
+            () = at(self.watchdog.due().filter(|_| !self.starving)) => Woken::Ignored,
             _ = reports.terminate.recv() => Woken::LeaveWanted("SIGTERM"),
             _ = reports.interrupt.recv() => Woken::LeaveWanted("SIGINT"),
             _ = reports.hang_up.recv() => Woken::Ignored,
+            _ = reports.replace.recv() => Woken::RestartWanted,
         }
     }
 
@@ -273,21 +324,34 @@ impl Driver {
             }
             Woken::Disk(done) => self.take_disk(done),
             Woken::Question(question) => self.take_question(question),
-            Woken::Notice(Notice { service, resource }) => {
+            Woken::Notice((Notice { service, resource }, evidence)) => {
                 tracing::debug!("the kernel says that something happened to {resource} of {service}");
-                self.happen(Event::Noticed { service, resource });
+                self.happen(Event::Noticed { service, resource, evidence });
             }
             Woken::Beside(Beside::Joined(joined)) => self.take_joined(joined, reports),
             Woken::Beside(Beside::Votes { ring_seq, votes, votes_expected }) => {
                 self.take_votes(ring_seq, votes, votes_expected);
             }
             Woken::Beside(Beside::Times(times)) => self.times = times,
+            Woken::Beside(Beside::Judged(judged)) => self.take_judged(judged),
+            Woken::Beside(Beside::Counted { ring_seq, counted, assumption, reply }) => {
+                if let Some((votes, votes_expected)) = counted {
+                    self.take_votes(ring_seq, votes, votes_expected);
+                    self.settle();
+                }
+                drop(reply.send(self.engine.predict(self.clock.now(), &assumption)));
+            }
             Woken::Timer => self.happen(Event::TimePassed),
             Woken::StatusDue => self.publish(),
+            Woken::BusChanged => self.status_changes(),
             Woken::OutboxDue => self.send_outbox(),
             Woken::LeaveWanted(why) => {
                 tracing::info!("leaving the cluster because of {why}");
                 self.happen(Event::LeaveRequested);
+            }
+            Woken::RestartWanted => {
+                tracing::info!("ending for a successor because of SIGUSR2; what runs here goes on");
+                self.happen(Event::RestartRequested);
             }
             Woken::Ignored => {}
         }
@@ -330,6 +394,11 @@ impl Driver {
             },
             Action::AbortRun { id } => self.runs.abort(id),
             Action::RunFence { id, victim, method } => self.run_fence(id, &victim, method),
+            Action::Reboot { services, reason } => {
+                // Should the kernel refuse, the device does it.
+                self.starving = true;
+                reboot::reset(&self.options.sysrq, &services, &reason);
+            }
             Action::StoreConf { conf } => {
                 let (version, digest) = (conf.version, conf.digest.clone());
                 if let Err(why) = self.disk.store(conf) {
@@ -419,19 +488,17 @@ impl Driver {
         };
         match event {
             corosync::Event::MembershipChanged { members, left, joined } => {
-                let members = members.into_iter().map(member).collect();
-                let left = left.into_iter().map(|(gone, reason)| (member(gone), left_reason(reason))).collect();
-                let joined = joined.into_iter().map(|(new, _)| member(new)).collect();
+                let joined: Vec<_> = joined.into_iter().map(|(new, _)| new).collect();
+                let group::Change { members, left, joined } = self.group.change(&members, &left, &joined);
                 self.happen(Event::MembershipChanged { members, left, joined });
             }
             corosync::Event::RingChanged { ring, members } => {
                 self.happen(Event::RingChanged { ring_seq: ring.seq, members });
             }
-            corosync::Event::Delivered { from, payload } => match Message::decode(&payload) {
+            corosync::Event::Delivered { from, payload } => match self.group.read(Instant::now(), from, &payload) {
                 Ok(message) => self.happen(Event::Delivered { from: from.node, message: Box::new(message) }),
-                Err(error) => {
-                    tracing::warn!("a message from node id {} was dropped: {}", from.node, shared::chain(&error));
-                }
+                Err(Some(nonsense)) => tracing::warn!("{nonsense}"),
+                Err(None) => {}
             },
             corosync::Event::QuorumChanged { ring_seq, quorate, ref members } => {
                 let members = members.clone();
@@ -513,9 +580,10 @@ impl Driver {
         let Some(conf) = shared::conf::load(&text.text).conf else { return };
         let conf = Arc::new(conf);
         self.watched.watch(&conf);
-        if let Some(cgroups) = &self.options.cgroups {
+        if let Ok(cgroups) = &self.options.cgroups {
             cgroups.tidy(conf.services.iter().map(|service| &service.name));
         }
+        super::log::follow(conf.log_level());
         self.conf = Some(Arc::clone(&conf));
         let (done, places) = (self.beside.clone(), self.options.places.clone());
         self.tasks.spawn(async move {
@@ -524,8 +592,17 @@ impl Driver {
         });
     }
 
+    fn arm_watchdog(&mut self) -> Result<(), WatchdogError> {
+        let wanted = self.conf.as_ref().and_then(|conf| conf.rm.watchdog.clone());
+        self.watchdog.follow(wanted.as_deref().map(Path::new), Instant::now())
+    }
+
     fn switch_conf(&mut self, conf: ConfText, reload_corosync: bool) {
         self.use_conf(&conf);
+        if let Err(error) = self.arm_watchdog() {
+            // The configuration is in force already: services go on, and rgmanager does not start again without the device.
+            tracing::error!("{}", shared::chain(&error));
+        }
         let Some(model) = &self.conf else { return };
         let corosync_conf = render_corosync_conf(model, &RenderOptions::default());
         let version = conf.version;
@@ -647,16 +724,17 @@ impl Driver {
                 });
                 drop(reply.send(conf));
             }
-            Question::PutConf { text, origin, reply } => {
-                let offer = self.waiting.for_offer(reply);
-                self.happen(Event::ConfOffered { offer, text, origin });
+            Question::PutConf { text, origin, despite_agents, reply } => {
+                self.judge(text, origin, despite_agents, reply);
             }
             Question::Explain { service, reply } => {
                 drop(reply.send(self.engine.explain(self.clock.now(), &service)));
             }
-            Question::Predict { assumption, reply } => {
-                drop(reply.send(self.engine.predict(self.clock.now(), &assumption)));
+            Question::Services { reply } => {
+                let state = self.engine.replicated();
+                drop(reply.send(state.map(|state| state.services.keys().cloned().collect())));
             }
+            Question::Predict { assumption, reply } => self.foresee(assumption, reply),
             Question::FenceNode { node, operation, reply } => self.fence_node(node, operation, reply),
             Question::Leave { reply } => {
                 tracing::info!("leaving the cluster because it was asked for");
@@ -666,13 +744,59 @@ impl Driver {
         }
     }
 
+    /// Expected votes may have been changed since quorum was last told (`corosync-quorumtool -e`), so they are asked for anew.
+    fn foresee(&mut self, assumption: Assumption, reply: oneshot::Sender<Prediction>) {
+        let ring_seq = match &self.quorum {
+            Some(corosync::Event::QuorumChanged { ring_seq, .. }) => *ring_seq,
+            _ => 0,
+        };
+        let done = self.beside.clone();
+        self.tasks.spawn(async move {
+            // Without an answer what was told last counts.
+            let counted = query::votes(COROSYNC_DEADLINE).await.ok();
+            let counted = counted.map(|counted| (counted.votes_total, counted.votes_expected));
+            let _ = done.send(Beside::Counted { ring_seq, counted, assumption, reply }).await;
+        });
+    }
+
+    /// Has the agents asked about what a new configuration changes, before the others are troubled with it.
+    fn judge(&mut self, text: String, origin: String, despite_agents: bool, reply: oneshot::Sender<PutConf>) {
+        let (done, present) = (self.beside.clone(), self.in_force.clone());
+        let (ocf_root, secrets) = (self.options.places.ocf_root.clone(), self.options.places.secrets.clone());
+        self.tasks.spawn(async move {
+            let present = present.as_ref().map(|conf| conf.text.as_str());
+            let findings = crate::judge::judge(&ocf_root, &secrets, &text, present).await;
+            let _ = done.send(Beside::Judged(Judged { text, origin, despite_agents, findings, reply })).await;
+        });
+    }
+
+    fn take_judged(&mut self, judged: Judged) {
+        let Judged { text, origin, despite_agents, mut findings, reply } = judged;
+        if despite_agents {
+            judge::overrule(&mut findings);
+        }
+        for finding in &findings {
+            tracing::warn!("the configuration of {origin}, line {}: {}", finding.place.line, finding.text);
+        }
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            // Who offered it may have gone.
+            drop(reply.send(PutConf::Refused { findings }));
+            return;
+        }
+        let offer = self.waiting.for_offer(reply, findings);
+        self.happen(Event::ConfOffered { offer, text, origin });
+    }
+
     fn status_changes(&mut self) {
         self.status_due.get_or_insert_with(|| Instant::now() + STATUS_GATHERING);
     }
 
     fn publish(&mut self) {
         self.status_due = None;
-        let status = self.engine.status(self.clock.now());
+        let mut status = self.engine.status(self.clock.now());
+        for node in status.nodes.iter_mut().filter(|node| node.local) {
+            node.watches = self.watched.sources();
+        }
         self.watched.follow(&status);
         self.feed.publish(status);
     }
@@ -707,6 +831,15 @@ impl Driver {
     }
 }
 
+/// What runs on without a daemon, for a successor or because it could not be stopped, is left to the watchdog.
+fn leaves_nothing_running(reason: &ExitReason) -> bool {
+    match reason {
+        ExitReason::Left | ExitReason::ConfUnusable { .. } => true,
+        ExitReason::CorosyncLost { failed_to_stop } => failed_to_stop.is_empty(),
+        ExitReason::Restart => false,
+    }
+}
+
 async fn next(events: &mut Option<mpsc::Receiver<corosync::Event>>) -> Option<corosync::Event> {
     match events {
         Some(events) => events.recv().await,
@@ -724,10 +857,6 @@ async fn at(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn member(member: corosync::Member) -> GroupMember {
-    GroupMember { node: member.node, pid: member.pid }
 }
 
 /// What a failing agent printed; the engine tells the failure itself.
@@ -752,15 +881,6 @@ pub(super) fn log_devices(victim: &NodeName, devices: &[FenceDeviceRun]) {
         for line in run.output.lines().filter(|line| run.code != Some(0) && !line.trim().is_empty()) {
             tracing::warn!("fence {victim} dev {number} {device} said: {line}");
         }
-    }
-}
-
-/// A reason of a later release counts as the worst: the node is lost.
-fn left_reason(reason: corosync::LeftReason) -> LeftReason {
-    match reason {
-        corosync::LeftReason::Leave => LeftReason::Leave,
-        corosync::LeftReason::ProcDown => LeftReason::ProcessDown,
-        corosync::LeftReason::NodeDown | corosync::LeftReason::Other(_) => LeftReason::NodeDown,
     }
 }
 

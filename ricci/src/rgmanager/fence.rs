@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::millis;
 use super::masking::mask;
 use super::process::{self, How, Program};
+use crate::secrets::{Resolved, Secrets};
 
 /// Where distributions put fence agents.
 const AGENT_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"];
@@ -49,18 +50,25 @@ pub enum FenceAction {
 pub struct FenceAgents {
     directories: Vec<PathBuf>,
     deadline: Duration,
+    secrets: Secrets,
 }
 
 impl Default for FenceAgents {
     fn default() -> Self {
-        Self { directories: AGENT_DIRECTORIES.map(PathBuf::from).to_vec(), deadline: DEVICE_DEADLINE }
+        let directories = AGENT_DIRECTORIES.map(PathBuf::from).to_vec();
+        Self { directories, deadline: DEVICE_DEADLINE, secrets: Secrets::default() }
     }
 }
 
 impl FenceAgents {
     /// Looks for agents elsewhere and gives each another deadline.
     pub fn new(directories: Vec<PathBuf>, deadline: Duration) -> Self {
-        Self { directories, deadline }
+        Self { directories, deadline, secrets: Secrets::default() }
+    }
+
+    /// Takes the secrets that cluster.conf refers to from here.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Runs the devices in order until one fails. All succeeded if the last run has code 0 and no device is missing
@@ -89,14 +97,20 @@ impl FenceAgents {
         action: FenceAction,
         abort: &CancellationToken,
     ) -> FenceDeviceRun {
-        let arguments = arguments(device, action);
+        let (Resolved { arguments, secrets }, lacking) = match self.secrets.resolve(&arguments(device, action)) {
+            Ok(resolved) => (resolved, None),
+            Err(error) => (Resolved::default(), Some(shared::chain(&error))),
+        };
         let told = |code, output: String, duration| FenceDeviceRun {
             device: device.device.clone(),
             agent: device.agent.clone(),
             code,
-            output: end_of(mask(&output, pairs(&arguments))),
+            output: end_of(mask(&output, pairs(&arguments), &secrets)),
             duration_ms: millis(duration),
         };
+        if let Some(why) = lacking {
+            return told(None, why, Duration::ZERO);
+        }
         let Some(path) = self.find(&device.agent) else {
             let output = format!("fence agent {} is not installed on this node", device.agent);
             return told(None, output, Duration::ZERO);

@@ -16,7 +16,7 @@ use shared::ids::{BootId, ConfDigest, ConfVersion};
 const VERSIONS_KEPT: usize = 20;
 
 /// cluster.conf may hold the passwords of fence devices.
-const SECRET_MODE: u32 = 0o640;
+const SECRET_MODE: u32 = 0o600;
 /// corosync.conf holds none; corosync's own commands read it as any user.
 const PUBLIC_MODE: u32 = 0o644;
 

@@ -29,19 +29,19 @@ pub async fn end_all(records: &Path) {
     let left: Vec<(PathBuf, Option<Pid>)> = entries.map(|entry| (entry.path(), running(&entry.path()))).collect();
     let pids: Vec<Pid> = left.iter().filter_map(|(_, pid)| *pid).collect();
     for signal in [Signal::TERM, Signal::KILL] {
-        let alive: Vec<Pid> = pids.iter().copied().filter(|pid| lives(*pid)).collect();
+        let alive: Vec<Pid> = pids.iter().copied().filter(|pid| group_lives(*pid)).collect();
         for pid in &alive {
             tracing::warn!("a run of the daemon before this one still goes on (process group {pid}); ending it");
             // Gone in this moment is as good.
             let _ = kill_process_group(*pid, signal);
         }
         let deadline = Instant::now() + if signal == Signal::TERM { TERM_GRACE } else { KILL_WAIT };
-        while alive.iter().any(|pid| lives(*pid)) && Instant::now() < deadline {
+        while alive.iter().any(|pid| group_lives(*pid)) && Instant::now() < deadline {
             tokio::time::sleep(POLL).await;
         }
     }
     for (record, pid) in left {
-        if pid.is_some_and(lives) {
+        if pid.is_some_and(group_lives) {
             tracing::error!("a run of the daemon before this one cannot be ended; it hangs in the kernel");
             continue;
         }
@@ -58,8 +58,15 @@ fn running(record: &Path) -> Option<Pid> {
     environment.split(|byte| *byte == 0).any(|entry| entry == expected.as_bytes()).then_some(pid)
 }
 
-/// Neither gone nor a zombie.
-fn lives(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+/// Does any process of the group still run? The leader's end is not enough: a child that ignores SIGTERM goes on
+/// mounting after it. The number of a group goes to no other while a member is left.
+fn group_lives(group: Pid) -> bool {
+    let group = group.to_string();
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // After the name, which may hold anything: state, parent, group.
+        let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        let state = fields.next();
+        state.is_some_and(|state| state != "Z") && fields.nth(1) == Some(&group)
+    })
 }

@@ -2,6 +2,7 @@
 //! them, with `warning:` or `error:` before the text. Set up once by `main`.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
@@ -18,16 +19,56 @@ struct PlainLine {
     offset: UtcOffset,
 }
 
+/// What is said if neither the environment nor cluster.conf says how much.
+const LEVEL: &str = "info";
+
+type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+
+/// There is one log, so there is one way to change how much it says. Empty while nothing logs, and for good when the
+/// environment has decided.
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// Logs as much as cluster.conf wants from here on (`Conf::log_level`; `None`: the usual).
+pub fn follow(level: Option<usize>) {
+    if let Some(set_level) = SET_LEVEL.get() {
+        set_level(level.map_or(LEVEL, word));
+    }
+}
+
+/// Levels of syslog, as this log has them.
+fn word(level: usize) -> &'static str {
+    match level {
+        0..=3 => "error",
+        4 => "warn",
+        5 | 6 => "info",
+        _ => "debug",
+    }
+}
+
 /// Logs to standard error from here on. To be called before any thread is started.
 pub fn start() {
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
-    let filter = tracing_subscriber::EnvFilter::try_from_env(LEVEL_VARIABLE)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let chosen = tracing_subscriber::EnvFilter::try_from_env(LEVEL_VARIABLE);
+    let is_chosen = chosen.is_ok();
+    let filter = chosen.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LEVEL));
+    let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // The journal and log files are no terminals, and a terminal reads plain lines as well.
+        .with_ansi(false)
         .with_env_filter(filter)
         .event_format(PlainLine { offset })
-        .init();
+        .with_filter_reloading();
+    if !is_chosen {
+        let handle = log.reload_handle();
+        let set_level = move |level: &str| {
+            if let Err(error) = handle.reload(tracing_subscriber::EnvFilter::new(level)) {
+                tracing::error!("the log still says as much as before: {error}");
+            }
+        };
+        // Called once, by `main`.
+        let _ = SET_LEVEL.set(Box::new(set_level));
+    }
+    log.init();
 }
 
 impl<S, N> FormatEvent<S, N> for PlainLine

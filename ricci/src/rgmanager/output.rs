@@ -11,12 +11,10 @@ use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::pipe::drain;
+
 /// What is kept of one run's output.
 pub(super) const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
-
-/// Bytes still taken from the pipe when the child has ended. A pipe holds 64 KiB, 1 MiB at most; more would mean
-/// that somebody goes on writing, and the run must not wait for that.
-const DRAIN_AFTER_END_BYTES: usize = 1024 * 1024;
 
 /// Pipes read on after their run, for processes left behind. Each costs one descriptor; beyond this number a pipe
 /// is closed instead.
@@ -95,7 +93,7 @@ async fn collect(receiver: pipe::Receiver, mut on_end: oneshot::Receiver<()>, gi
     let closed = loop {
         tokio::select! {
             biased;
-            _ = &mut on_end => break drain(&receiver, &mut buffer, &mut tail),
+            _ = &mut on_end => break drain(&receiver, &mut buffer, |bytes| tail.push(bytes)),
             ready = receiver.readable() => {
                 if ready.is_err() || read_some(&receiver, &mut buffer, &mut tail) == Some(0) {
                     break true;
@@ -127,19 +125,6 @@ fn read_some(receiver: &pipe::Receiver, buffer: &mut [u8], tail: &mut Tail) -> O
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,
         Err(_) => Some(0),
     }
-}
-
-/// Takes what lies in the pipe; whether the pipe is closed.
-fn drain(receiver: &pipe::Receiver, buffer: &mut [u8], tail: &mut Tail) -> bool {
-    let mut taken = 0;
-    while taken < DRAIN_AFTER_END_BYTES {
-        match read_some(receiver, buffer, tail) {
-            None => return false,
-            Some(0) => return true,
-            Some(count) => taken += count,
-        }
-    }
-    false
 }
 
 #[cfg(test)]

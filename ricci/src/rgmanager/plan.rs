@@ -15,6 +15,9 @@ const OCF_ERR_CONFIGURED: i32 = 6;
 /// OCF's number for "is not installed".
 const OCF_ERR_INSTALLED: i32 = 5;
 
+/// What VirtualDomain advises is a minute; guests with much memory take longer.
+const MIGRATE_TIMEOUT_MS: u64 = 300_000;
+
 /// What is to be run; `Err`: the result of a run that cannot be tried. `probing`: the daemon finds out what runs here.
 pub(super) fn plan(id: RunId, run: &Run, probing: bool, times: &Times) -> Result<RunSpec, RunFinished> {
     let resource = &run.resource;
@@ -38,6 +41,9 @@ pub(super) fn plan(id: RunId, run: &Run, probing: bool, times: &Times) -> Result
         timeout_told_ms: declared.timeout_ms,
         interval_ms: if is_check { declared.interval_ms } else { 0 },
         depth: run.depth,
+        peer: run.peer.as_ref().map(|peer| peer.0.clone()),
+        // A probe asks whether it runs here, a stop only whether it is gone.
+        link_of: mapping::monitored_link(resource).filter(|_| is_check || run.operation == Operation::Start),
     })
 }
 
@@ -73,6 +79,8 @@ fn declared(
         Operation::Start => DEFAULT_TIMES.start_timeout_ms,
         Operation::Stop => DEFAULT_TIMES.stop_timeout_ms,
         Operation::Monitor => DEFAULT_TIMES.monitor_timeout_ms,
+        // A guest's memory goes over the network; the agent's own advice, or cluster.conf's, says how long that may take.
+        Operation::MigrateTo | Operation::MigrateFrom => MIGRATE_TIMEOUT_MS,
     };
     let advised_ms = advised.and_then(|advised| advised.timeout_ms(operation, depth));
     let mut declared =
@@ -121,6 +129,7 @@ mod tests {
             },
             operation,
             depth: 0,
+            peer: None,
         }
     }
 

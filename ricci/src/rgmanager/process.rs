@@ -29,6 +29,10 @@ const TERM_POLL: Duration = Duration::from_millis(10);
 /// disk) takes longer; the run then ends without it, and the runtime reaps it when it goes.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
+/// Between two attempts to run a program that is being replaced, and their number.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+const BUSY_TRIES: u32 = 20;
+
 /// What to run.
 #[derive(Debug)]
 pub struct Program {
@@ -66,7 +70,7 @@ pub enum How {
 /// Runs it to its end. Cancelling `abort` kills the whole process group.
 pub async fn run(program: Program, abort: CancellationToken) -> Ended {
     let begun = Instant::now();
-    let (mut child, collector) = match spawn(&program) {
+    let (mut child, collector) = match spawn_soon(&program).await {
         Ok(started) => started,
         Err(error) => {
             return Ended { how: How::NotStarted(error), output: String::new(), duration: begun.elapsed() };
@@ -88,6 +92,17 @@ pub async fn run(program: Program, abort: CancellationToken) -> Ended {
     };
     let output = collector.finish().await;
     Ended { how, output, duration: begun.elapsed() }
+}
+
+/// A program that somebody has open for writing is being replaced just now, which takes a moment.
+async fn spawn_soon(program: &Program) -> std::io::Result<(Child, Collector)> {
+    for _ in 0..BUSY_TRIES {
+        match spawn(program) {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => tokio::time::sleep(BUSY_PAUSE).await,
+            other => return other,
+        }
+    }
+    spawn(program)
 }
 
 fn spawn(program: &Program) -> std::io::Result<(Child, Collector)> {

@@ -35,6 +35,8 @@ struct State {
     /// Names this life of the daemon.
     stream: String,
     status: Arc<ClusterStatus>,
+    /// The status as it is answered, once somebody has asked since it changed.
+    answer: Option<Arc<[u8]>>,
     /// Facts not yet sent with a change.
     fresh: Vec<Fact>,
     facts: VecDeque<Fact>,
@@ -42,6 +44,13 @@ struct State {
     /// `(sequence, item as JSON)`, without gaps, the newest last.
     items: VecDeque<(u64, Arc<str>)>,
     bytes: usize,
+}
+
+/// `Reply::Status` that owns nothing.
+#[derive(serde::Serialize)]
+struct StatusReply<'a> {
+    reply: &'static str,
+    status: &'a ClusterStatus,
 }
 
 /// What a reader does next.
@@ -59,6 +68,7 @@ impl Feed {
         let state = State {
             stream,
             status: Arc::new(status),
+            answer: None,
             fresh: Vec::new(),
             facts: VecDeque::new(),
             sequence: 0,
@@ -78,6 +88,26 @@ impl Feed {
         Arc::clone(&self.state().status)
     }
 
+    /// The answer to a question for the status: one line with its end. Made once per change, because every command and
+    /// every page asks, and in a large cluster the text is long.
+    pub fn status_answer(&self) -> Result<Arc<[u8]>, serde_json::Error> {
+        let status = {
+            let state = self.state();
+            if let Some(answer) = &state.answer {
+                return Ok(Arc::clone(answer));
+            }
+            Arc::clone(&state.status)
+        };
+        let mut line = serde_json::to_vec(&StatusReply { reply: "status", status: &status })?;
+        line.push(b'\n');
+        let answer: Arc<[u8]> = line.into();
+        let mut state = self.state();
+        if Arc::ptr_eq(&state.status, &status) {
+            state.answer = Some(Arc::clone(&answer));
+        }
+        Ok(answer)
+    }
+
     /// Logs a fact and keeps it for the next [`Feed::publish`].
     pub fn tell(&self, fact: Fact) {
         log(&fact);
@@ -94,6 +124,7 @@ impl Feed {
             return;
         };
         state.status = Arc::new(status);
+        state.answer = None;
         state.keep(text.into());
         let newest = state.sequence;
         drop(state);
@@ -309,6 +340,20 @@ mod tests {
         assert_eq!(services.iter().map(|service| service.name.bare()).collect::<Vec<_>>(), ["a"]);
         assert!(services_removed.is_empty());
         assert_eq!(facts.len(), 1);
+    }
+
+    #[test]
+    fn the_answer_is_the_status_of_the_moment_and_made_once() {
+        let feed = Feed::new("s".into(), status(&[("a", Stopped)]));
+        let read = |answer: &[u8]| match serde_json::from_slice(answer).unwrap() {
+            shared::socket::Reply::Status { status } => *status,
+            other => panic!("{other:?}"),
+        };
+        let first = feed.status_answer().unwrap();
+        assert_eq!((read(&first), first.last()), (status(&[("a", Stopped)]), Some(&b'\n')));
+        assert!(Arc::ptr_eq(&first, &feed.status_answer().unwrap()));
+        feed.publish(status(&[("a", Started)]));
+        assert_eq!(read(&feed.status_answer().unwrap()), status(&[("a", Started)]));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::driver::{Booted, Driver, log_devices};
 use super::fence::{self, FenceAction, FenceAgents};
 use super::files::{FileError, Files, Paths};
 use super::started::Started;
+use super::watchdog::WatchdogError;
 use crate::corosync::query;
 
 /// Between two questions to a corosync that is not there yet.
@@ -31,10 +32,14 @@ const COROSYNC_DEADLINE: Duration = Duration::from_secs(2);
 pub struct Options {
     pub paths: Paths,
     pub socket: PathBuf,
-    /// `None`: no cgroups.
-    pub cgroups: Option<Cgroups>,
+    /// Or why there are none.
+    pub cgroups: Result<Cgroups, String>,
     pub places: Places,
     pub fence_agents: FenceAgents,
+    /// Writing `b` to it resets the machine: `/proc/sysrq-trigger`, or a file in tests.
+    pub sysrq: PathBuf,
+    /// Speak no newer protocol than this with the other members.
+    pub protocol: u8,
 }
 
 /// Why the daemon could not start.
@@ -56,6 +61,8 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Watchdog(#[from] WatchdogError),
     #[error("the operating system refused a thread or a signal")]
     System(#[from] std::io::Error),
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use engine::OfferId;
+use shared::conf::Finding;
 use shared::ids::RequestId;
 use shared::socket::PutConf;
 use shared::status::{Answer, Outcome};
@@ -22,7 +23,8 @@ const OUTCOMES_MAX: usize = 1024;
 pub(super) struct Waiting {
     answers: BTreeMap<RequestId, Vec<oneshot::Sender<Answer>>>,
     outcomes: BTreeMap<RequestId, Vec<oneshot::Sender<Outcome>>>,
-    offers: BTreeMap<OfferId, oneshot::Sender<PutConf>>,
+    /// With what the agents had to say.
+    offers: BTreeMap<OfferId, (oneshot::Sender<PutConf>, Vec<Finding>)>,
     ended: BTreeMap<RequestId, Outcome>,
     /// Ids of `ended`, oldest first.
     order: VecDeque<RequestId>,
@@ -67,20 +69,24 @@ impl Waiting {
         }
     }
 
-    /// Somebody has offered a configuration; the name under which the engine answers.
-    pub(super) fn for_offer(&mut self, reply: oneshot::Sender<PutConf>) -> OfferId {
-        self.offers.retain(|_, open| !open.is_closed());
+    /// Somebody has offered a configuration; the name under which the engine answers. `findings`: what else is to be told.
+    pub(super) fn for_offer(&mut self, reply: oneshot::Sender<PutConf>, findings: Vec<Finding>) -> OfferId {
+        self.offers.retain(|_, (open, _)| !open.is_closed());
         self.offered += 1;
         let id = OfferId(self.offered);
         if self.offers.len() < OPEN_MAX {
-            self.offers.insert(id, reply);
+            self.offers.insert(id, (reply, findings));
         }
         id
     }
 
     /// Tells who offered it.
     pub(super) fn answer_offer(&mut self, id: OfferId, result: PutConf) {
-        if let Some(reply) = self.offers.remove(&id) {
+        if let Some((reply, told)) = self.offers.remove(&id) {
+            let result = match result {
+                PutConf::Accepted { version, digest, .. } => PutConf::Accepted { version, digest, findings: told },
+                refused @ PutConf::Refused { .. } => refused,
+            };
             // The asker may have gone; the configuration goes its way all the same.
             drop(reply.send(result));
         }

@@ -22,6 +22,8 @@ pub struct Kind {
     pub compose: &'static [Compose],
     /// Attributes that are not listed are parameters of the agent.
     pub free_attributes: bool,
+    /// How often one definition may be used (the original's `maxinstances`, rhcs.md §5.9); 0: as often as one likes.
+    pub max_instances: u32,
     /// What differs from the original and should be known; shown as a finding.
     pub note: Option<&'static str>,
 }
@@ -112,8 +114,10 @@ pub enum Compose {
     SharedNfsState,
     /// `fsid`, or one made from `path` → fsid.
     ExportId,
-    /// `xmlfile`, `path`, `name` → config; `hypervisor_uri` → hypervisor.
+    /// `xmlfile`, `path`, `name` → config; `hypervisor_uri`, or the one that `hypervisor` stands for → hypervisor.
     DomainFile,
+    /// `migrate="pause"` → one more option of `migrate_options`.
+    PausedMigration,
     /// The resource's name → this parameter.
     NameAs(&'static str),
 }
@@ -168,10 +172,8 @@ const NAME: Attribute = known("name");
 const SERVICE_NAME: Attribute = known("service_name").inherits_from("service", "name");
 const NFSLOCK_WHY: &str = "lock state of NFS clients is moved by the nfsserver resource";
 const NFSLOCK: Attribute = ignored("nfslock", NFSLOCK_WHY).inherits_from("service", "nfslock");
-const SELF_FENCE: Attribute = ignored(
-    "self_fence",
-    "after a failed stop the service is failed and held by its node until that node is fenced or the service disabled",
-);
+/// The node reboots when the stop fails; the engine's work, not the agent's.
+const SELF_FENCE: Attribute = known("self_fence");
 const WAIT_WHY: &str = "the timeout of the stop action takes its place: <action name=\"stop\" timeout=\"…\"/>";
 const SHUTDOWN_WAIT: Attribute = ignored("shutdown_wait", WAIT_WHY);
 const STARTUP_WAIT: Attribute =
@@ -197,6 +199,7 @@ const BASE: Kind = Kind {
     attributes: &[],
     fixed: &[],
     compose: &[],
+    max_instances: 0,
     free_attributes: false,
     note: None,
 };
@@ -212,7 +215,7 @@ pub const KINDS: &[Kind] = &[
             composed("address").required().unique(),
             known("name"),
             known("family"),
-            // The link is watched through the kernel whether or not this is set.
+            // The runner's work: no agent of today looks at the link.
             known("monitor_link"),
             NFSLOCK,
             ignored("sleeptime", "stopping does not wait after the address is removed"),
@@ -220,6 +223,7 @@ pub const KINDS: &[Kind] = &[
             to("prefer_interface", "nic"),
         ],
         compose: &[Compose::AddressAndPrefix],
+        max_instances: 1,
         ..BASE
     },
     Kind {
@@ -243,6 +247,7 @@ pub const KINDS: &[Kind] = &[
         ],
         fixed: DO_NOT_KILL,
         compose: &[Compose::FsckIfForced],
+        max_instances: 1,
         ..BASE
     },
     Kind {
@@ -352,6 +357,7 @@ pub const KINDS: &[Kind] = &[
         note: Some(
             "volumes are activated by tags as before; set volume_list in lvm.conf on every node, or write vg_access_mode=\"system_id\"",
         ),
+        max_instances: 1,
         ..BASE
     },
     Kind {
@@ -580,7 +586,7 @@ pub const KINDS: &[Kind] = &[
             NAME.required(),
             same("user").required(),
             same("home").required(),
-            same("tns_admin"),
+            same("tns_admin").unique(),
             same("sid"),
         ],
         compose: &[Compose::NameAs("listener")],
@@ -706,18 +712,18 @@ pub const KINDS: &[Kind] = &[
             same("migration_transport").reloads(),
             known("use_virsh"),
             composed("xmlfile"),
-            known("migrate"),
+            composed("migrate").reloads(),
             same("migrate_options").reloads(),
-            known("tunnelled"),
+            ignored("tunnelled", "write migrate_options=\"--tunnelled\""),
             composed("path"),
             same("snapshot"),
             to("status_program", "monitor_scripts").reloads(),
-            known("hypervisor"),
+            composed("hypervisor"),
             composed("hypervisor_uri"),
-            known("migration_uri"),
+            ignored("migration_uri", "write migrateuri, which the agent of today knows"),
             ignored("no_kill", "a guest that does not shut down in time is destroyed"),
         ],
-        compose: &[Compose::DomainFile],
+        compose: &[Compose::DomainFile, Compose::PausedMigration],
         ..BASE
     },
 ];

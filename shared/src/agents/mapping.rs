@@ -75,6 +75,16 @@ pub const DEFAULT_TIMES: DefaultTimes = DefaultTimes {
     monitor_interval_ms: 10_000,
 };
 
+const SELF_FENCE: &str = "self_fence";
+
+/// For virsh: a guest that is not across after a second is paused until it is. The agent migrates live whatever it is told, and a
+/// paused guest changes no memory, so that what `migrate="pause"` is wanted for comes true: the migration of a busy guest ends.
+const PAUSE_GUEST: &str = "--timeout 1 --timeout-suspend";
+
+/// How an `<ocf>` resource writes a parameter whose name is an attribute of the element itself (`name`, `type`, `ref`, …):
+/// `OCF_RESKEY_name="x"`, as the agent sees it.
+pub const RESKEY: &str = "OCF_RESKEY_";
+
 /// What is known about a type; `None` for a type that is not known.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
@@ -83,6 +93,25 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
 /// All types, in the order in which a form offers them.
 pub fn kinds() -> &'static [Kind] {
     KINDS
+}
+
+/// The parameter of the agent that an attribute of a type becomes; `None` for one that becomes several, or none.
+pub fn parameter_of<'n>(kind: &Kind, attribute: &'n str) -> Option<&'n str> {
+    match kind.attribute(attribute).map(|row| row.becomes) {
+        Some(Becomes::Parameter(parameter) | Becomes::Truth(parameter)) => Some(parameter),
+        Some(Becomes::OptionOf { .. } | Becomes::Composed | Becomes::Known | Becomes::Ignored(_)) => None,
+        None => kind.free_attributes.then(|| attribute.strip_prefix(RESKEY).unwrap_or(attribute)),
+    }
+}
+
+/// The attribute by which a resource of a type gives its agent a parameter; `None` if the type has none for it.
+pub fn attribute_for(kind: &Kind, parameter: &str) -> Option<String> {
+    if kind.free_attributes {
+        let taken = kind.attribute(parameter).is_some() || parameter == "ref" || parameter.starts_with("__");
+        return Some(if taken { format!("{RESKEY}{parameter}") } else { parameter.to_owned() });
+    }
+    let row = kind.attributes.iter().find(|row| parameter_of(kind, row.name) == Some(parameter));
+    row.map(|row| row.name.to_owned())
 }
 
 /// The value that names a resource of this type: its primary attribute, or the one that stands in for it.
@@ -96,6 +125,18 @@ pub fn is_true(value: &str) -> bool {
     let value = value.trim();
     matches!(value.to_ascii_lowercase().as_str(), "yes" | "y" | "true" | "on")
         || value.parse::<i64>().is_ok_and(|number| number != 0)
+}
+
+/// Whether the node is to reboot when this resource does not stop (`self_fence`, rhcs.md §5.9).
+pub fn self_fences(resource: &Resource) -> bool {
+    let known = kind(&resource.kind).and_then(|kind| kind.attribute(SELF_FENCE)).is_some();
+    known && value(resource, SELF_FENCE).is_some_and(is_true)
+}
+
+/// The address whose link must carry traffic for the resource to count as running (`monitor_link`, on unless switched off).
+pub fn monitored_link(resource: &Resource) -> Option<std::net::IpAddr> {
+    let wanted = resource.kind == "ip" && value(resource, "monitor_link").is_none_or(is_true);
+    split_address(value(resource, "address").filter(|_| wanted)?).ok()?.0.parse().ok()
 }
 
 /// Turns a resource into what its runner needs.
@@ -127,7 +168,7 @@ pub fn map(resource: &Resource) -> Result<Mapped, MappingError> {
             }
             Some(Becomes::Composed | Becomes::Known | Becomes::Ignored(_)) => {}
             None if kind.free_attributes => {
-                parameters.insert(name.clone(), text.clone());
+                parameters.insert(name.strip_prefix(RESKEY).unwrap_or(name).to_owned(), text.clone());
             }
             None => {}
         }
@@ -254,8 +295,21 @@ fn compose_parameter(
                 (None, None) => format!("/etc/libvirt/qemu/{name}.xml"),
             };
             put("config", file);
-            if let Some(uri) = value(resource, "hypervisor_uri").filter(|uri| *uri != "auto") {
+            let given = value(resource, "hypervisor_uri").filter(|uri| *uri != "auto");
+            let meant = || match value(resource, "hypervisor") {
+                Some("xen") => Some("xen:///system"),
+                Some("qemu" | "kvm") => Some("qemu:///system"),
+                _ => None,
+            };
+            if let Some(uri) = given.or_else(meant) {
                 put("hypervisor", uri.to_owned());
+            }
+        }
+        Compose::PausedMigration => {
+            if value(resource, "migrate") == Some("pause") {
+                let options =
+                    value(resource, "migrate_options").map(|options| format!("{options} ")).unwrap_or_default();
+                put("migrate_options", format!("{options}{PAUSE_GUEST}"));
             }
         }
         Compose::NameAs(parameter) => {
@@ -422,6 +476,11 @@ mod tests {
             ("nfsexport", &[("name", "e")]),
             ("nfsclient", &[("name", "c"), ("target", "10.0.0.0/24"), ("path", "/srv"), ("options", "rw")]),
             ("vm", &[("name", "guest"), ("path", "/etc/xen:/srv"), ("hypervisor_uri", "auto")]),
+            ("vm", &[("name", "guest"), ("hypervisor", "xen"), ("hypervisor_uri", "auto")]),
+            ("vm", &[("name", "guest"), ("hypervisor", "xen"), ("hypervisor_uri", "qemu:///system")]),
+            ("vm", &[("name", "guest"), ("migrate", "pause")]),
+            ("vm", &[("name", "guest"), ("migrate", "pause"), ("migrate_options", "--tunnelled")]),
+            ("vm", &[("name", "guest"), ("migrate", "live"), ("migrate_options", "--tunnelled")]),
             ("named", &[("name", "n"), ("config_file", "/etc/named.conf")]),
             ("openldap", &[("name", "o"), ("url_list", "ldap:///")]),
             ("samba", &[("name", "s")]),
@@ -453,6 +512,11 @@ mod tests {
             nfsexport: builtin
             nfsclient: ocf:heartbeat:exportfs clientspec=10.0.0.0/24 directory=/srv fsid=1968629867 options=rw
             vm: ocf:heartbeat:VirtualDomain config=/etc/xen/guest.xml
+            vm: ocf:heartbeat:VirtualDomain config=/etc/libvirt/qemu/guest.xml hypervisor=xen:///system
+            vm: ocf:heartbeat:VirtualDomain config=/etc/libvirt/qemu/guest.xml hypervisor=qemu:///system
+            vm: ocf:heartbeat:VirtualDomain config=/etc/libvirt/qemu/guest.xml migrate_options=--timeout 1 --timeout-suspend
+            vm: ocf:heartbeat:VirtualDomain config=/etc/libvirt/qemu/guest.xml migrate_options=--tunnelled --timeout 1 --timeout-suspend
+            vm: ocf:heartbeat:VirtualDomain config=/etc/libvirt/qemu/guest.xml migrate_options=--tunnelled
             named: ocf:heartbeat:named named_config=/etc/named.conf
             openldap: ocf:heartbeat:slapd services=ldap:///
             samba: systemd:smb.service
@@ -485,6 +549,27 @@ mod tests {
             refused: type="../../../bin/sh" of ocf:p is not usable: the name of an agent has no "/" and no white space
             refused: provider="a/b" of ocf:p is not usable: the name of a provider has no "/" and no white space
             refused: unit="../x" of systemd:../x is not usable: the name of a unit has no "/" and no white space"#]].assert_eq(&lines.join("\n"));
+    }
+
+    #[test]
+    fn an_agents_parameter_may_have_the_name_of_an_attribute_of_the_element() {
+        let docker = [("name", "web"), ("type", "docker"), ("image", "nginx"), ("OCF_RESKEY_name", "web-1")];
+        assert_eq!(told("ocf", &docker), "ocf:heartbeat:docker image=nginx name=web-1");
+        let ocf = kind("ocf").unwrap();
+        for (parameter, attribute) in [("name", "OCF_RESKEY_name"), ("type", "OCF_RESKEY_type"), ("image", "image")] {
+            assert_eq!(attribute_for(ocf, parameter).as_deref(), Some(attribute));
+            assert_eq!(parameter_of(ocf, attribute), Some(parameter));
+        }
+        assert_eq!(parameter_of(ocf, "name"), None, "it names the resource");
+    }
+
+    #[test]
+    fn the_table_is_read_from_both_sides() {
+        let fs = kind("fs").unwrap();
+        assert_eq!(parameter_of(fs, "mountpoint"), Some("directory"));
+        assert_eq!(attribute_for(fs, "directory").as_deref(), Some("mountpoint"));
+        assert_eq!(attribute_for(fs, "run_fsck"), None, "made of several attributes");
+        assert_eq!(parameter_of(fs, "anything"), None);
     }
 
     #[test]

@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::conf::model::{Conf, Node};
+use crate::conf::logging::LogSettings;
+use crate::conf::model::{Conf, LinkSettings, Node};
+use crate::conf::qdevice::Qdevice;
 use crate::ids::NodeName;
 
 /// Below this corosync refuses the time between two retransmits of the token, and does not start.
@@ -36,11 +38,7 @@ pub fn render_corosync_conf(conf: &Conf, options: &RenderOptions) -> String {
     render_totem(&mut text, conf, options);
     render_nodes(&mut text, conf, options);
     render_quorum(&mut text, conf);
-    let _ = write!(
-        text,
-        "logging {{\n    to_syslog: yes\n    to_logfile: yes\n    logfile: {}\n    timestamp: hires\n}}\n",
-        options.logfile
-    );
+    render_logging(&mut text, conf, options);
     text
 }
 
@@ -69,13 +67,30 @@ fn render_totem(text: &mut String, conf: &Conf, options: &RenderOptions) {
     }
     let links = conf.nodes.iter().map(|node| addresses(node, options).len()).min().unwrap_or(1);
     if links > 1 {
-        text.push_str("    link_mode: passive\n");
+        let _ = writeln!(text, "    link_mode: {}", conf.totem.link_mode.name());
     }
     for link in 0..links {
-        let port = u32::from(conf.cman.port) + u32::try_from(link).unwrap_or(0);
-        let _ = write!(text, "    interface {{\n        linknumber: {link}\n        mcastport: {port}\n    }}\n");
+        render_link(text, conf, u32::try_from(link).unwrap_or(0));
     }
     text.push_str("}\n");
+}
+
+fn render_link(text: &mut String, conf: &Conf, number: u32) {
+    let said = conf.totem.links.iter().find(|link| link.number == number).cloned().unwrap_or_default();
+    let LinkSettings { port, priority, ping_interval_ms, ping_timeout_ms, pong_count, .. } = said;
+    let port = port.map_or(u32::from(conf.cman.port) + number, u32::from);
+    let _ = write!(text, "    interface {{\n        linknumber: {number}\n        mcastport: {port}\n");
+    if let Some(priority) = priority {
+        let _ = writeln!(text, "        knet_link_priority: {priority}");
+    }
+    // corosync takes the two together or computes both from the token.
+    if let (Some(interval), Some(timeout)) = (ping_interval_ms, ping_timeout_ms) {
+        let _ = write!(text, "        knet_ping_interval: {interval}\n        knet_ping_timeout: {timeout}\n");
+    }
+    if let Some(count) = pong_count {
+        let _ = writeln!(text, "        knet_pong_count: {count}");
+    }
+    text.push_str("    }\n");
 }
 
 fn render_nodes(text: &mut String, conf: &Conf, options: &RenderOptions) {
@@ -96,13 +111,93 @@ fn render_nodes(text: &mut String, conf: &Conf, options: &RenderOptions) {
 
 fn render_quorum(text: &mut String, conf: &Conf) {
     text.push_str("quorum {\n    provider: corosync_votequorum\n");
-    if conf.cman.two_node {
-        // two_node alone would let a rebooted node fence its peer at once; wait_for_all keeps it from that.
-        text.push_str("    two_node: 1\n    wait_for_all: 1\n");
-    } else if let Some(votes) = conf.cman.votes_expected {
+    // corosync takes two_node or a quorum device, not both.
+    let two_node = conf.cman.two_node && conf.qdevice.is_none();
+    if two_node {
+        text.push_str("    two_node: 1\n");
+    } else if let Some(votes) = conf.cman.votes_expected
+        && !conf.cman.two_node
+    {
         let _ = writeln!(text, "    expected_votes: {votes}");
     }
+    // two_node alone would let a rebooted node fence its peer at once; wait_for_all keeps it from that.
+    match conf.cman.wait_for_all {
+        Some(wait) => {
+            let _ = writeln!(text, "    wait_for_all: {}", u8::from(wait));
+        }
+        None if two_node => text.push_str("    wait_for_all: 1\n"),
+        None => {}
+    }
+    if let Some(device) = &conf.qdevice {
+        render_qdevice(text, device, conf.nodes.len());
+    }
     text.push_str("}\n");
+}
+
+fn render_qdevice(text: &mut String, device: &Qdevice, nodes: usize) {
+    let _ = write!(text, "    device {{\n        model: net\n        votes: {}\n", device.votes_of(nodes));
+    if let Some(timeout) = device.timeout_ms {
+        let _ = writeln!(text, "        timeout: {timeout}");
+    }
+    if let Some(timeout) = device.sync_timeout_ms {
+        let _ = writeln!(text, "        sync_timeout: {timeout}");
+    }
+    let _ = write!(
+        text,
+        "        net {{\n            host: {}\n            port: {}\n            algorithm: {}\n",
+        device.host,
+        device.port,
+        device.algorithm.name()
+    );
+    for (name, value) in [("tie_breaker", &device.tie_breaker), ("tls", &device.tls)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "            {name}: {value}");
+        }
+    }
+    text.push_str("        }\n");
+    if !device.heuristics.is_empty() {
+        let mode = device.heuristics_mode.as_deref().unwrap_or("sync");
+        let _ = write!(text, "        heuristics {{\n            mode: {mode}\n");
+        for heuristic in &device.heuristics {
+            let _ = writeln!(text, "            exec_{}: {}", heuristic.name, heuristic.program);
+        }
+        text.push_str("        }\n");
+    }
+    text.push_str("    }\n");
+}
+
+fn render_logging(text: &mut String, conf: &Conf, options: &RenderOptions) {
+    let defaults = LogSettings {
+        to_syslog: Some(true),
+        to_logfile: Some(true),
+        logfile: Some(options.logfile.clone()),
+        ..LogSettings::default()
+    };
+    let daemon = conf.logging.corosync.or(&conf.logging.all).or(&defaults);
+    text.push_str("logging {\n    timestamp: hires\n");
+    render_log_settings(text, "    ", &daemon);
+    for (subsystem, settings) in &conf.logging.subsystems {
+        let _ = write!(text, "    logger_subsys {{\n        subsys: {subsystem}\n");
+        render_log_settings(text, "        ", settings);
+        text.push_str("    }\n");
+    }
+    text.push_str("}\n");
+}
+
+fn render_log_settings(text: &mut String, indent: &str, settings: &LogSettings) {
+    let flag = |on: bool| if on { "yes" } else { "no" }.to_owned();
+    let rows = [
+        ("to_syslog", settings.to_syslog.map(flag)),
+        ("to_logfile", settings.to_logfile.map(flag)),
+        ("logfile", settings.logfile.clone()),
+        ("syslog_facility", settings.syslog_facility.clone()),
+        ("syslog_priority", settings.syslog_priority.clone()),
+        ("logfile_priority", settings.logfile_priority.clone()),
+        ("debug", settings.debug.map(|on| if on { "on" } else { "off" }.to_owned())),
+    ];
+    for (name, value) in rows.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        let _ = writeln!(text, "{indent}{name}: {value}");
+    }
 }
 
 fn addresses(node: &Node, options: &RenderOptions) -> Vec<String> {

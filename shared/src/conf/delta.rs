@@ -241,6 +241,8 @@ fn service_attributes(service: &Service) -> Attributes {
         ("restart_expire_time", Some((service.restart_expire_ms / 1000).to_string())),
         ("depend", service.depend.as_ref().map(|depend| depend.0.clone())),
         ("depend_mode", service.depend.as_ref().map(|_| if service.depend_hard { "hard" } else { "soft" }.to_owned())),
+        ("priority", Some(service.priority.to_string())),
+        ("hardrecovery", Some(u8::from(service.hard_recovery).to_string())),
     ]
 }
 

@@ -8,8 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::diff_stack;
 use super::model::{
-    Conf, Domain, FenceDevice, FenceInstance, FenceMethod, GlobalResource, Node, Recovery, Resource, Service,
+    Conf, Domain, FenceDevice, FenceInstance, FenceMethod, GlobalResource, Node, Recovery, Resource, Rm, Service,
 };
 use super::secret;
 
@@ -54,14 +55,14 @@ pub fn diff(old: &Conf, new: &Conf) -> Vec<Change> {
     changes.0
 }
 
-struct Changes(Vec<Change>);
+pub(super) struct Changes(Vec<Change>);
 
 impl Changes {
-    fn push(&mut self, kind: ChangeKind, subject: &str, detail: String) {
+    pub(super) fn push(&mut self, kind: ChangeKind, subject: &str, detail: String) {
         self.0.push(Change { kind, subject: subject.to_owned(), detail });
     }
 
-    fn compare<T: PartialEq + fmt::Display>(&mut self, subject: &str, what: &str, old: &T, new: &T) {
+    pub(super) fn compare<T: PartialEq + fmt::Display>(&mut self, subject: &str, what: &str, old: &T, new: &T) {
         if old != new {
             self.push(ChangeKind::Changed, subject, format!("{what} {old} → {new}"));
         }
@@ -129,6 +130,13 @@ fn diff_cluster(changes: &mut Changes, old: &Conf, new: &Conf) {
     changes.compare_option("cman", "expected votes", &old.cman.votes_expected, &new.cman.votes_expected);
     changes.compare("cman", "port", &old.cman.port, &new.cman.port);
     changes.compare_option("cman", "transport", &old.cman.transport, &new.cman.transport);
+    let wait = |conf: &Conf| match conf.cman.wait_for_all {
+        Some(true) => "on",
+        Some(false) => "off",
+        None => "default",
+    };
+    changes.compare("cman", "wait for all", &wait(old), &wait(new));
+    diff_stack::diff_stack(changes, old, new);
     let (before, after) = (&old.totem, &new.totem);
     changes.compare("totem", "token (ms)", &before.token_ms, &after.token_ms);
     changes.compare_option("totem", "consensus (ms)", &before.consensus_ms, &after.consensus_ms);
@@ -147,6 +155,10 @@ fn diff_cluster(changes: &mut Changes, old: &Conf, new: &Conf) {
     changes.compare("fence daemon", "witness timeout (s)", &before.witness_timeout_s, &after.witness_timeout_s);
     changes.compare_switch("rm", "disabled", old.rm.disabled, new.rm.disabled);
     changes.compare_switch("rm", "central processing", old.rm.central_processing, new.rm.central_processing);
+    let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    changes.compare("rm", "watchdog", &shown(&old.rm.watchdog), &shown(&new.rm.watchdog));
+    let limit = |rm: &Rm| rm.quorum_loss_reboot_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} s", ms / 1000));
+    changes.compare("rm", "reboot after a loss of quorum", &limit(&old.rm), &limit(&new.rm));
 }
 
 fn diff_node(changes: &mut Changes, subject: &str, old: &Node, new: &Node) {
@@ -333,7 +345,8 @@ pub fn line_diff(old: &str, new: &str) -> Vec<Hunk> {
     hunks(&compare_lines(&old, &new))
 }
 
-fn compare_lines<'t>(old: &[&'t str], new: &[&'t str]) -> Vec<(LineKind, &'t str)> {
+/// Every line of both texts in order, with the side that it is on. Secrets are not masked: for merging, never for showing.
+pub fn compare_lines<'t>(old: &[&'t str], new: &[&'t str]) -> Vec<(LineKind, &'t str)> {
     let before = old.iter().zip(new).take_while(|(one, other)| one == other).count();
     let (old_rest, new_rest) = (&old[before..], &new[before..]);
     let after = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(one, other)| one == other).count();

@@ -4,6 +4,8 @@
 //! that it does not concern. It refuses what makes no sense at once (a name taken, a thing in use); whether the whole
 //! is sound is found by `check` afterwards. Versions are raised by `SetVersion`, never by the way.
 
+mod stack;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -98,12 +100,18 @@ pub enum Edit {
     AddResource {
         kind: String,
         attributes: Attributes,
+        /// Attributes of each `<action>`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        actions: Vec<Attributes>,
     },
     /// A new value of the naming attribute is carried over to the references.
     SetResource {
         kind: String,
         name: String,
         attributes: AttributeChanges,
+        /// Attributes of each `<action>` as they shall be; absent: they stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        actions: Option<Vec<Attributes>>,
     },
     RemoveResource {
         kind: String,
@@ -136,6 +144,38 @@ pub enum Edit {
     SetRm {
         attributes: AttributeChanges,
     },
+    /// What is said of one link; it counts from 0.
+    SetLink {
+        number: u32,
+        attributes: AttributeChanges,
+    },
+    /// Makes the quorum device if there is none; `two_node` and `expected_votes`, which exclude it, go.
+    SetQdevice {
+        attributes: AttributeChanges,
+        /// All its heuristics as they shall be; absent: they stay.
+        #[serde(default)]
+        heuristics: Option<Vec<HeuristicSpec>>,
+    },
+    /// Two nodes get `two_node` back.
+    RemoveQdevice,
+    /// `<logging>`, or with `daemon` what is said of one daemon, with `subsys` of a subsystem of corosync. An element of a
+    /// daemon that says nothing any more goes.
+    SetLogging {
+        #[serde(default)]
+        daemon: Option<String>,
+        #[serde(default)]
+        subsys: Option<String>,
+        attributes: AttributeChanges,
+    },
+}
+
+/// A heuristic of the quorum device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeuristicSpec {
+    pub name: String,
+    /// The program with its arguments.
+    pub program: String,
 }
 
 /// A fence method of a node.
@@ -336,6 +376,16 @@ impl ServiceSpec {
 }
 
 impl ResourceSpec {
+    /// A shared resource as it stands in the document.
+    pub fn read_shared(document: &Document, kind: &str, name: &str) -> Option<Self> {
+        let parents = document.select("/cluster/rm/resources");
+        let specs = parents.into_iter().flat_map(|parent| Self::read_below(document, parent));
+        let value = |spec: &Self| {
+            mapping::primary_value(&spec.kind, |key| spec.attributes.get(key).map(String::as_str)).map(str::to_owned)
+        };
+        specs.into_iter().find(|spec| spec.kind == kind && value(spec).as_deref() == Some(name))
+    }
+
     fn read_below(document: &Document, parent: ElementId) -> Vec<Self> {
         let children = document.children(parent).filter(|child| document.name(*child) != "action");
         let specs = children.map(|child| Self {
@@ -353,11 +403,7 @@ impl ResourceSpec {
         if let Some(reference) = &self.reference {
             attributes.insert(0, ("ref".to_owned(), reference.clone()));
         }
-        let actions = self.actions.iter().map(|action| NewElement {
-            name: "action".to_owned(),
-            attributes: ordered(action, "name"),
-            children: Vec::new(),
-        });
+        let actions = self.actions.iter().map(new_action);
         let children = actions.chain(self.children.iter().map(Self::to_element)).collect();
         NewElement { name: self.kind.clone(), attributes, children }
     }
@@ -408,8 +454,10 @@ impl Editor {
             Edit::AddDomain { domain } => self.add_domain(domain),
             Edit::SetDomain { name, domain } => self.set_domain(name, domain),
             Edit::RemoveDomain { name } => self.remove_domain(name),
-            Edit::AddResource { kind, attributes } => self.add_resource(kind, attributes),
-            Edit::SetResource { kind, name, attributes } => self.set_resource(kind, name, attributes),
+            Edit::AddResource { kind, attributes, actions } => self.add_resource(kind, attributes, actions),
+            Edit::SetResource { kind, name, attributes, actions } => {
+                self.set_resource(kind, name, attributes, actions.as_deref())
+            }
             Edit::RemoveResource { kind, name } => self.remove_resource(kind, name),
             Edit::AddService { service } => self.add_service(service),
             Edit::SetService { name, attributes, resources } => {
@@ -420,6 +468,12 @@ impl Editor {
             Edit::SetTotem { attributes } => self.set_section("totem", attributes),
             Edit::SetFenceDaemon { attributes } => self.set_section("fence_daemon", attributes),
             Edit::SetRm { attributes } => self.set_section("rm", attributes),
+            Edit::SetLink { number, attributes } => self.set_link(*number, attributes),
+            Edit::SetQdevice { attributes, heuristics } => self.set_qdevice(attributes, heuristics.as_deref()),
+            Edit::RemoveQdevice => self.remove_qdevice(),
+            Edit::SetLogging { daemon, subsys, attributes } => {
+                self.set_logging(daemon.as_deref(), subsys.as_deref(), attributes)
+            }
         }
     }
 
@@ -533,7 +587,7 @@ impl Editor {
             .select("/cluster/clusternodes/clusternode")
             .iter()
             .all(|&node| self.document.attribute(node, "votes").is_none_or(|votes| votes.trim() == "1"));
-        if after == 2 && one_vote_each {
+        if after == 2 && one_vote_each && self.document.select("/cluster/qdevice").is_empty() {
             let set = |value: &str| Some(value.to_owned());
             let changes = [("expected_votes".to_owned(), set("1")), ("two_node".to_owned(), set("1"))];
             return self.set_section("cman", &changes.into());
@@ -546,9 +600,7 @@ impl Editor {
             if self.document.attribute(cman, "expected_votes") == Some("1") {
                 self.document.remove_attribute(cman, "expected_votes");
             }
-            if self.document.attributes(cman).is_empty() && self.document.children(cman).next().is_none() {
-                self.document.remove(cman);
-            }
+            self.remove_if_bare(cman);
         }
         Ok(())
     }
@@ -783,7 +835,7 @@ impl Editor {
         all.filter(|id| self.document.name(*id) == kind && self.document.attribute(*id, "ref") == Some(name)).collect()
     }
 
-    fn add_resource(&mut self, kind: &str, attributes: &Attributes) -> Result<(), EditError> {
+    fn add_resource(&mut self, kind: &str, attributes: &Attributes, actions: &[Attributes]) -> Result<(), EditError> {
         let Some(name) = mapping::primary_value(kind, |key| attributes.get(key).map(String::as_str)) else {
             return Err(EditError::AttributeMissing {
                 what: format!("resource of type {kind}"),
@@ -795,11 +847,18 @@ impl Editor {
         }
         let parent = self.ensure(&["rm", "resources"])?;
         let attributes = ordered(attributes, primary_of(kind));
-        self.append(parent, &NewElement { name: kind.to_owned(), attributes, children: Vec::new() })?;
+        let children = actions.iter().map(new_action).collect();
+        self.append(parent, &NewElement { name: kind.to_owned(), attributes, children })?;
         Ok(())
     }
 
-    fn set_resource(&mut self, kind: &str, name: &str, changes: &AttributeChanges) -> Result<(), EditError> {
+    fn set_resource(
+        &mut self,
+        kind: &str,
+        name: &str,
+        changes: &AttributeChanges,
+        actions: Option<&[Attributes]>,
+    ) -> Result<(), EditError> {
         let resource = self.resource(kind, name)?;
         let naming = mapping::kind(kind)
             .and_then(|row| row.primary_instead)
@@ -813,7 +872,13 @@ impl Editor {
                 self.document.set_attribute(reference, "ref", new_name);
             }
         }
-        self.change(resource, changes)
+        self.change(resource, changes)?;
+        if let Some(actions) = actions {
+            let wanted: Vec<NewElement> = actions.iter().map(new_action).collect();
+            wanted.iter().try_for_each(check_element)?;
+            self.document.reconcile(resource, &wanted, |name| name == "action", key_of_resource);
+        }
+        Ok(())
     }
 
     fn remove_resource(&mut self, kind: &str, name: &str) -> Result<(), EditError> {
@@ -897,6 +962,10 @@ impl Editor {
         self.document.remove(service);
         Ok(())
     }
+}
+
+fn new_action(action: &Attributes) -> NewElement {
+    NewElement { name: "action".to_owned(), attributes: ordered(action, "name"), children: Vec::new() }
 }
 
 fn new_altname(name: &str) -> NewElement {

@@ -8,12 +8,17 @@ pub mod check;
 pub mod corosync;
 pub mod delta;
 pub mod diff;
+mod diff_stack;
 pub mod document;
 pub mod duration;
 pub mod edit;
 pub mod finding;
+pub mod judge;
+pub mod logging;
 pub mod model;
 mod parse;
+pub mod qdevice;
+pub mod sealed;
 pub mod secret;
 mod splice;
 pub mod view;
@@ -23,7 +28,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-pub use check::check_successor;
+pub use check::{check_successor, drop_known_errors};
 pub use document::{Document, ElementId};
 pub use edit::{Edit, EditError, apply, new_document};
 pub use finding::{Finding, Place, Severity};
@@ -56,6 +61,18 @@ impl Loaded {
     pub fn accept(self) -> Result<Conf, Vec<Finding>> {
         match self.conf {
             Some(conf) if !self.findings.iter().any(|finding| finding.severity == Severity::Error) => Ok(conf),
+            _ => Err(self.findings),
+        }
+    }
+
+    /// The same for a text that follows `present`: an error which that one has too does not refuse it (see
+    /// `check::drop_known_errors`). What is left to be said comes with the configuration.
+    pub fn accept_after(mut self, present: &str) -> Result<(Conf, Vec<Finding>), Vec<Finding>> {
+        drop_known_errors(&load(present).findings, &mut self.findings);
+        match self.conf {
+            Some(conf) if !self.findings.iter().any(|finding| finding.severity == Severity::Error) => {
+                Ok((conf, self.findings))
+            }
             _ => Err(self.findings),
         }
     }

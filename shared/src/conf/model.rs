@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::logging::Logging;
+use super::qdevice::Qdevice;
 use crate::ids::{ConfVersion, DomainName, NodeId, NodeName, ResourceName, ServiceName};
 
 /// A whole cluster.conf, references resolved, defaults filled in.
@@ -25,6 +27,11 @@ pub struct Conf {
     /// `<service>` and `<vm>`, in document order.
     pub services: Vec<Service>,
     pub rm: Rm,
+    /// `<qdevice>`: a third party that votes.
+    #[serde(default)]
+    pub qdevice: Option<Qdevice>,
+    #[serde(default)]
+    pub logging: Logging,
 }
 
 /// `<cman>`.
@@ -37,6 +44,9 @@ pub struct Cman {
     pub port: u16,
     /// As written (`udpu`, `udp`, …); knet is always used, this only yields a finding.
     pub transport: Option<String>,
+    /// No service starts for the first time before every node was seen once. `None`: with two nodes yes, else no.
+    #[serde(default)]
+    pub wait_for_all: Option<bool>,
 }
 
 /// `<totem>`. Times in milliseconds.
@@ -48,6 +58,52 @@ pub struct Totem {
     pub consensus_ms: Option<u64>,
     pub join_ms: Option<u64>,
     pub token_retransmits_before_loss: Option<u32>,
+    /// `rrp_mode`: how two links share the messages; passive if not said.
+    #[serde(default)]
+    pub link_mode: LinkMode,
+    /// `<interface>`: what is said of single links.
+    #[serde(default)]
+    pub links: Vec<LinkSettings>,
+}
+
+/// How knet uses several links (`rrp_mode` of RHEL 6; corosync.conf: `link_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkMode {
+    /// The link of the highest priority that works.
+    #[default]
+    Passive,
+    /// All at once.
+    Active,
+    /// One after the other.
+    Rr,
+}
+
+impl LinkMode {
+    /// As corosync.conf spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Passive => "passive",
+            Self::Active => "active",
+            Self::Rr => "rr",
+        }
+    }
+}
+
+/// `<totem><interface ringnumber=>`. Times in milliseconds; what is `None` corosync computes from the token.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinkSettings {
+    /// Counts from 0.
+    pub number: u32,
+    /// `mcastport`: UDP port of the link.
+    pub port: Option<u16>,
+    /// `knet_link_priority`: with passive links the highest that works is used.
+    pub priority: Option<u8>,
+    pub ping_interval_ms: Option<u64>,
+    /// Without an answer for so long the link is down.
+    pub ping_timeout_ms: Option<u64>,
+    /// Answers in a row until a link counts as up.
+    pub pong_count: Option<u8>,
 }
 
 /// `<fence_daemon>`. Delays in seconds.
@@ -102,7 +158,7 @@ pub struct FenceInstance {
     /// e.g. `fence_ipmilan`.
     pub agent: String,
     /// What goes to the agent's stdin, in order: the instance's attributes, `nodename`, then the device's
-    /// attributes (rhcs.md §9.1). An attribute of the instance wins over the device's.
+    /// attributes (rhcs.md §9.1). An attribute of the instance wins over the device's, also under an older name.
     pub arguments: Vec<(String, String)>,
 }
 
@@ -162,6 +218,12 @@ pub struct Service {
     /// `depend`, and whether `depend_mode` is hard.
     pub depend: Option<ServiceName>,
     pub depend_hard: bool,
+    /// Under `central_processing` the lower number is placed first.
+    #[serde(default)]
+    pub priority: u32,
+    /// `hardrecovery`: the node on which a resource of it does not stop reboots itself, as with `self_fence` on each.
+    #[serde(default)]
+    pub hard_recovery: bool,
     /// The top resources in document order.
     pub tree: Vec<Resource>,
 }
@@ -205,13 +267,47 @@ pub struct ActionOverride {
 }
 
 /// Attributes of `<rm>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rm {
     pub disabled: bool,
     pub central_processing: bool,
+    /// `watchdog`: the device that rgmanager keeps from resetting the node, e.g. `/dev/watchdog`. Default: none.
+    pub watchdog: Option<String>,
+    /// `quorum_loss_reboot` (rhcs.md §5.7 time): a member that has not stopped everything this long after it lost quorum
+    /// reboots itself. Default: never.
+    pub quorum_loss_reboot_ms: Option<u64>,
+    /// `log_level`: how much rgmanager says, as syslog counts: 3 errors, 4 warnings, 6 everything of interest, 7 all.
+    #[serde(default)]
+    pub log_level: Option<usize>,
+}
+
+impl Service {
+    /// A service that has a name, nothing to run, and the defaults of rhcs.md §3.5.
+    pub fn empty(name: ServiceName) -> Self {
+        Self {
+            name,
+            domain: None,
+            autostart: true,
+            exclusive: 0,
+            recovery: Recovery::Restart,
+            max_restarts: 0,
+            restart_expire_ms: 0,
+            depend: None,
+            depend_hard: true,
+            priority: 0,
+            hard_recovery: false,
+            tree: Vec::new(),
+        }
+    }
 }
 
 impl Conf {
+    /// What corosync counts votes by if nobody says otherwise: the nodes' and the quorum device's.
+    pub fn votes(&self) -> u32 {
+        let nodes = self.nodes.iter().map(|node| node.votes).fold(0, u32::saturating_add);
+        nodes.saturating_add(self.qdevice.as_ref().map_or(0, |device| device.votes_of(self.nodes.len())))
+    }
+
     /// The node with this name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| &node.name == name)

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use super::sealed::referred;
+
 /// What stands in place of a secret.
 pub const MASK: &str = "(secret)";
 const MASK_CHANGED: &str = "(secret, changed)";
@@ -11,16 +13,18 @@ const MASK_CHANGED: &str = "(secret, changed)";
 /// Names that do not give themselves away by what they contain.
 const SECRETS: [&str; 8] = ["community", "pass", "key", "apikey", "api_key", "access_key", "token_value", "psk"];
 
-/// Whether an attribute with this name holds a secret. The file or script that holds or tells one is none.
+/// Whether an attribute with this name holds a secret. The file or script that holds or tells one is none, nor is the switch
+/// that allows an empty one (`check_passwd_use_empty` of galera).
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let pointer = name.ends_with("_script") || name.ends_with("_file") || name.ends_with("_path");
-    !pointer && (name.contains("passw") || name.contains("secret") || SECRETS.contains(&name.as_str()))
+    let no_value = ["_script", "_file", "_path", "_use_empty"].iter().any(|end| name.ends_with(end));
+    !no_value && (name.contains("passw") || name.contains("secret") || SECRETS.contains(&name.as_str()))
 }
 
 /// The value, or the mask if the attribute is a secret.
 pub fn shown<'v>(name: &str, value: &'v str) -> &'v str {
-    if is_secret(name) { MASK } else { value }
+    // A reference says where a secret lies, which is none itself.
+    if is_secret(name) && referred(value).is_none() { MASK } else { value }
 }
 
 /// A text of XML with every secret masked, also in comments and in what is not well-formed.
@@ -55,6 +59,9 @@ fn mask(text: &str, mut mask_for: impl FnMut(&str) -> &'static str) -> String {
         let start = after.len() - value.len() + 1;
         // A secret that is cut off is still a secret.
         let end = after[start..].find(quote).map_or(after.len(), |length| start + length);
+        if referred(&after[start..end]).is_some() {
+            continue;
+        }
         out.push_str(&after[..start]);
         out.push_str(mask_for(&after[start..end]));
         rest = &after[end..];
@@ -78,7 +85,10 @@ mod tests {
             ("<d passwd\n =\n \"a'b\" port='1'/>", "<d passwd\n =\n \"(secret)\" port='1'/>"),
             ("<!-- <d snmp_priv_passwd='x'/> -->", "<!-- <d snmp_priv_passwd='(secret)'/> -->"),
             ("<d passwd_script='/x' key_file='/y' keys='z'/>", "<d passwd_script='/x' key_file='/y' keys='z'/>"),
+            ("<ocf check_passwd_use_empty='true'/>", "<ocf check_passwd_use_empty='true'/>"),
             ("<d passwd='cut off", "<d passwd='(secret)"),
+            ("<d passwd='secret:bmc1.passwd.1' p='x'/>", "<d passwd='secret:bmc1.passwd.1' p='x'/>"),
+            ("<d passwd='secret:not a name'/>", "<d passwd='(secret)'/>"),
             ("<d community='' a='='/>", "<d community='(secret)' a='='/>"),
         ] {
             assert_eq!(mask_text(text), expected);

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use super::document::{Document, ElementId};
 use super::duration::{atoi, parse_duration_ms};
 use super::finding::{Finding, Place, Severity};
+use super::logging::PRIORITIES;
 use super::model::{
     ActionOverride, Cman, Conf, Domain, FenceDaemon, FenceDevice, FenceInstance, FenceMethod, GlobalResource,
-    Isolation, Node, Recovery, Resource, Rm, Service, Totem,
+    Isolation, LinkMode, LinkSettings, Node, Recovery, Resource, Rm, Service, Totem,
 };
+use crate::agents::fence_names::is_same_argument;
 use crate::agents::kinds::Becomes;
 use crate::agents::mapping::{self, is_true};
 use crate::ids::{ConfVersion, DomainName, NodeId, NodeName, ResourceName, ServiceName};
@@ -61,8 +63,8 @@ pub(super) fn definitions(document: &Document) -> BTreeMap<(String, String), Ele
     found
 }
 
-struct Reader<'d> {
-    document: &'d Document,
+pub(super) struct Reader<'d> {
+    pub(super) document: &'d Document,
     findings: Vec<Finding>,
     resources: Vec<LocatedResource>,
     definitions: BTreeMap<(String, String), ElementId>,
@@ -106,12 +108,14 @@ impl Reader<'_> {
             resources: self.read_global_resources(),
             services: self.read_services(),
             rm,
+            qdevice: self.read_qdevice(),
+            logging: self.read_logging(),
         })
     }
 
     fn read_cman(&mut self) -> Cman {
         let Some(cman) = self.document.select("/cluster/cman").first().copied() else {
-            return Cman { two_node: false, votes_expected: None, port: 5405, transport: None };
+            return Cman { two_node: false, votes_expected: None, port: 5405, transport: None, wait_for_all: None };
         };
         let transport = match self.text(cman, "transport") {
             None if self.text(cman, "broadcast").is_some_and(is_true) => Some("udpb".to_owned()),
@@ -122,19 +126,50 @@ impl Reader<'_> {
             votes_expected: self.number(cman, "expected_votes"),
             port: self.number(cman, "port").unwrap_or(5405),
             transport,
+            wait_for_all: self.text(cman, "wait_for_all").is_some().then(|| self.switch(cman, "wait_for_all")),
         }
     }
 
     fn read_totem(&mut self) -> Totem {
         let Some(totem) = self.document.select("/cluster/totem").first().copied() else {
-            return Totem { token_ms: 10_000, consensus_ms: None, join_ms: None, token_retransmits_before_loss: None };
+            return Totem {
+                token_ms: 10_000,
+                consensus_ms: None,
+                join_ms: None,
+                token_retransmits_before_loss: None,
+                link_mode: LinkMode::default(),
+                links: Vec::new(),
+            };
         };
         Totem {
             token_ms: self.number(totem, "token").unwrap_or(10_000),
             consensus_ms: self.number(totem, "consensus"),
             join_ms: self.number(totem, "join"),
             token_retransmits_before_loss: self.number(totem, "token_retransmits_before_loss_const"),
+            link_mode: match self.text(totem, "rrp_mode") {
+                Some("active") => LinkMode::Active,
+                Some("rr") => LinkMode::Rr,
+                _ => LinkMode::Passive,
+            },
+            links: self.read_links(totem),
         }
+    }
+
+    fn read_links(&mut self, totem: ElementId) -> Vec<LinkSettings> {
+        let interfaces: Vec<ElementId> = self.document.children_named(totem, "interface").collect();
+        let mut links: Vec<LinkSettings> = Vec::new();
+        for interface in interfaces {
+            let number = self.number(interface, "ringnumber").unwrap_or(0);
+            links.push(LinkSettings {
+                number,
+                port: self.number(interface, "mcastport"),
+                priority: self.number(interface, "knet_link_priority"),
+                ping_interval_ms: self.number(interface, "knet_ping_interval"),
+                ping_timeout_ms: self.number(interface, "knet_ping_timeout"),
+                pong_count: self.number(interface, "knet_pong_count"),
+            });
+        }
+        links
     }
 
     fn read_fence_daemon(&mut self) -> FenceDaemon {
@@ -216,7 +251,7 @@ impl Reader<'_> {
                 arguments.push(("nodename".to_owned(), victim.0.clone()));
             }
             for (key, value) in &device.attributes {
-                if !arguments.iter().any(|(given, _)| given == key) {
+                if !arguments.iter().any(|(given, _)| is_same_argument(given, key)) {
                     arguments.push((key.clone(), value.clone()));
                 }
             }
@@ -268,8 +303,14 @@ impl Reader<'_> {
             Some(rm) => Rm {
                 disabled: self.switch(*rm, "disabled"),
                 central_processing: self.switch(*rm, "central_processing"),
+                watchdog: self.text(*rm, "watchdog").filter(|path| !path.is_empty()).map(str::to_owned),
+                quorum_loss_reboot_ms: self
+                    .text(*rm, "quorum_loss_reboot")
+                    .map(parse_duration_ms)
+                    .filter(|limit| *limit > 0),
+                log_level: self.number(*rm, "log_level").filter(|level| *level < PRIORITIES.len()),
             },
-            None => Rm { disabled: false, central_processing: false },
+            None => Rm::default(),
         }
     }
 
@@ -313,6 +354,8 @@ impl Reader<'_> {
             restart_expire_ms: attribute("restart_expire_time").map_or(0, parse_duration_ms),
             depend: attribute("depend").map(ServiceName::parse),
             depend_hard: attribute("depend_mode") != Some("soft"),
+            priority: count("priority"),
+            hard_recovery: attribute("hardrecovery").is_some_and(is_true),
             name,
             tree,
         })
@@ -431,12 +474,12 @@ impl Reader<'_> {
         attributes.filter(|(name, _)| !left_out.contains(&name.as_str())).cloned().collect()
     }
 
-    fn text(&self, element: ElementId, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, element: ElementId, name: &str) -> Option<&str> {
         self.document.attribute(element, name).map(str::trim).filter(|value| !value.is_empty())
     }
 
     /// A switch as the original reads it: on when its number is not 0, so that "yes" is off.
-    fn switch(&mut self, element: ElementId, name: &str) -> bool {
+    pub(super) fn switch(&mut self, element: ElementId, name: &str) -> bool {
         let Some(text) = self.document.attribute(element, name) else { return false };
         let on = atoi(text) != 0;
         if !on && is_true(text) {
@@ -447,7 +490,7 @@ impl Reader<'_> {
         on
     }
 
-    fn number<N: std::str::FromStr>(&mut self, element: ElementId, name: &str) -> Option<N> {
+    pub(super) fn number<N: std::str::FromStr>(&mut self, element: ElementId, name: &str) -> Option<N> {
         let text = self.text(element, name)?;
         if let Ok(number) = text.parse() {
             return Some(number);
@@ -538,7 +581,9 @@ fn inherit(kind: &str, attributes: &mut BTreeMap<String, String>, above: &Ancest
     }
 }
 
-fn unique_name(name: String, names: &mut Vec<String>) -> String {
+/// The name of a resource among those of its service that were met before it, which are in `names`: the second `ip:10.0.0.1` is
+/// `ip:10.0.0.1#2`.
+pub fn unique_name(name: String, names: &mut Vec<String>) -> String {
     let uses = names.iter().filter(|used| **used == name).count();
     names.push(name.clone());
     if uses == 0 { name } else { format!("{name}#{}", uses + 1) }

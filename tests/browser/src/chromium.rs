@@ -40,7 +40,7 @@ impl Chromium {
         let chromedriver = lab.spawn(Place::Client, &["/usr/bin/chromedriver", &port], &log)?;
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, DRIVER_PORT));
         let forward = lab.forward(0, Place::Client, target)?;
-        wait_for("chromedriver", Duration::from_secs(20), || lab.reaches_driver(DRIVER_PORT).then_some(()))?;
+        wait_for("chromedriver", Duration::from_secs(60), || lab.reaches_driver(DRIVER_PORT).then_some(()))?;
         let mut capabilities = DesiredCapabilities::chrome();
         for argument in [
             "--headless=new",

@@ -76,6 +76,18 @@ impl Console {
         page_of(response).await
     }
 
+    /// POST of these fields; the bytes of the file that comes back.
+    pub async fn bytes(&self, action: &str, fields: &[(&str, &str)]) -> Result<Vec<u8>> {
+        let request = self.http.post(format!("{}{action}", self.base)).header("Origin", &self.base).form(fields);
+        let response = request.send().await?;
+        let status = response.status();
+        let bytes = response.bytes().await?;
+        if !status.is_success() {
+            bail!("{action} was answered {status}:\n{}", text_of(&String::from_utf8_lossy(&bytes)));
+        }
+        Ok(bytes.to_vec())
+    }
+
     /// Logs in.
     pub async fn log_in(&self, name: &str, password: &str) -> Result<()> {
         self.submit("/login", "/login", &[("name", name), ("password", password)]).await?;
@@ -159,7 +171,8 @@ pub fn text_of(html: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn unescape(html: &str) -> String {
+/// What a browser makes of the text inside an element.
+pub fn unescape(html: &str) -> String {
     html.replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&quot;", "\"")

@@ -11,10 +11,16 @@ use thirtyfour::prelude::*;
 use crate::chromium::Chromium;
 
 /// How long a page may take to show what the next step needs.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Width and height of a phone's window.
 const PHONE: (u32, u32) = (390, 844);
+
+/// How often an address is opened before it is given up.
+const VISITS: usize = 5;
+
+/// After so long without a new page, a person clicks a link again.
+const MISSED: Duration = Duration::from_secs(5);
 
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
@@ -39,10 +45,16 @@ pub fn test(name: &str) -> String {
 }
 
 impl Chromium {
-    /// Opens an address by typing it into the address bar.
+    /// Opens an address by typing it into the address bar; again, where Chromium gave up because an interface of the machine
+    /// came or went at that moment.
     pub async fn visit(&self, url: &str) -> Result<()> {
-        self.driver.goto(url).await.with_context(|| format!("{url} cannot be opened"))?;
-        Ok(())
+        for _ in 0..VISITS {
+            self.driver.goto(url).await.with_context(|| format!("{url} cannot be opened"))?;
+            if !self.page_text().await.contains("ERR_NETWORK_CHANGED") {
+                return Ok(());
+            }
+        }
+        bail!("{url} cannot be opened: the interfaces of the machine do not come to rest")
     }
 
     async fn find(&self, css: &str) -> Option<WebElement> {
@@ -93,9 +105,19 @@ impl Chromium {
     /// Clicks a link or a button and waits for the page that follows.
     pub async fn go(&self, css: &str) -> Result<()> {
         let page = self.wait("html").await?;
+        let link = self.wait(css).await?.tag_name().await.is_ok_and(|tag| tag == "a");
         self.click(css).await?;
+        let mut clicked = Instant::now();
         until(&format!("the page that follows a click on {css}"), SOON, async || {
-            page.tag_name().await.is_err().then_some(())
+            if page.tag_name().await.is_err() {
+                return Some(());
+            }
+            // What stands above it grew at that moment, and the click went beside it.
+            if link && clicked.elapsed() >= MISSED {
+                clicked = Instant::now();
+                let _ = self.find(css).await?.click().await;
+            }
+            None
         })
         .await?;
         self.wait("main").await?;

@@ -25,7 +25,7 @@ pub const CLUSTER: &str = "story";
 /// The clustered service.
 pub const SERVICE: &str = "service:web";
 /// From a fault until the cluster has dealt with it, on a busy machine.
-pub const FAILOVER: Duration = Duration::from_secs(60);
+pub const FAILOVER: Duration = Duration::from_secs(120);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 

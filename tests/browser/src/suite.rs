@@ -40,22 +40,36 @@ pub struct Suite {
 impl Suite {
     /// Brings up hosts and luci. `port` on 127.0.0.1 leads to luci; 0 picks a free one.
     pub fn start(hosts: usize, port: u16) -> Result<Self> {
+        Self::booting_within(hosts, port, Duration::ZERO)
+    }
+
+    /// The same with hosts that take this long from power on until their programs run, as machines do.
+    pub fn booting_within(hosts: usize, port: u16, boot: Duration) -> Result<Self> {
         let programs = built_programs()?;
         let pam = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/pam.d/ricci"));
         let pam = fs::read_to_string(&pam).with_context(|| format!("{} cannot be read", pam.display()))?;
-        let options =
-            LabOptions::hosts(hosts).powered_off().binaries(&programs).rc(rc()).file("/etc/pam.d/ricci", pam, 0o644);
+        let options = LabOptions::hosts(hosts).powered_off().boot_delay(boot).binaries(&programs).rc(rc()).file(
+            "/etc/pam.d/ricci",
+            pam,
+            0o644,
+        );
         let lab = Lab::create(options)?;
         for host in 1..=hosts {
             let page = format!("{}\n", host_name(host));
             lab.put(host, "/var/www/html/index.html", page, 0o644)?;
         }
         lab.power_on_all()?;
+        for host in 1..=hosts {
+            wait_for(&format!("ricci of {}", host_name(host)), boot + Duration::from_secs(60), || {
+                let said = lab.sh(Place::Host(host), "ss -Hltn 'sport = :11111'").ok()?;
+                (!said.stdout.is_empty()).then_some(())
+            })?;
+        }
         let state = tempfile::Builder::new().prefix("luci").tempdir()?;
         let luci = start_luci(&lab, &programs, &state)?;
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, LUCI_PORT));
         let forward = lab.forward(port, Place::Luci, target)?;
-        let setup_link = wait_for("luci's one-time link", Duration::from_secs(20), || {
+        let setup_link = wait_for("luci's one-time link", Duration::from_secs(60), || {
             let log = fs::read_to_string(state.path().join("luci.log")).ok()?;
             log.split_whitespace()
                 .find(|word| word.starts_with("https://") && word.contains("/setup?token="))

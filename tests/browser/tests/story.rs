@@ -85,6 +85,7 @@ async fn create_the_cluster(stage: &Stage) -> Result<()> {
 async fn shorten_the_token(stage: &Stage) -> Result<()> {
     let window = &stage.browser;
     window.go("[data-test=tab-configure]").await?;
+    window.go("[data-test=configure-network]").await?;
     window.fill("#a-token", "1000").await?;
     window.pictures("07-configure").await?;
     window.go_well("[data-test=apply-totem]").await
@@ -97,9 +98,9 @@ async fn add_fencing(stage: &Stage) -> Result<()> {
         window.go("[data-test=add-fence-device]").await?;
         window.go("[data-test=agent-fence_ipmilan]").await?;
         window.fill("#name", &format!("bmc{host}")).await?;
-        window.fill("#a-ipaddr", &bmc_address(host).to_string()).await?;
-        window.fill("#a-login", BMC_USER).await?;
-        window.fill("#a-passwd", BMC_PASSWORD).await?;
+        window.fill("#a-ip", &bmc_address(host).to_string()).await?;
+        window.fill("#a-username", BMC_USER).await?;
+        window.fill("#a-password", BMC_PASSWORD).await?;
         window.choose("#a-lanplus", "1").await?;
         window.fill("#a-cipher", "3").await?;
         window.fill("#a-power_wait", "0").await?;
@@ -174,7 +175,13 @@ async fn add_the_service(stage: &Stage) -> Result<()> {
     window.pictures("15-add-to-tree").await?;
     window.go_well("[data-test=use-shared]").await?;
     window.wait("[data-test=resource-apache-www]").await?;
-    window.pictures("16-service").await
+    window.pictures("16-service").await?;
+    // What changes a tree is collected, looked at, and applied as one version.
+    window.go("[data-test=review-draft]").await?;
+    window.pictures("16-service-draft").await?;
+    window.go_well("[data-test=apply-draft]").await?;
+    window.go("[data-test=tab-services]").await?;
+    window.go("a[href$='services/service%3Aweb']").await
 }
 
 async fn start_the_service(stage: &Stage) -> Result<()> {

@@ -223,7 +223,7 @@ async fn a_form_of_nobody(stage: &Stage) -> Result<()> {
 /// A form that was opened before somebody else changed the configuration.
 async fn an_old_form(stage: &Stage) -> Result<()> {
     let window = &stage.browser;
-    window.visit(&stage.cluster_url("/configure")).await?;
+    window.visit(&stage.cluster_url("/configure/network")).await?;
     window.fill("#a-token", "3000").await?;
     let console = stage.console()?;
     console.log_in(USER, PASSWORD).await?;
@@ -233,7 +233,7 @@ async fn an_old_form(stage: &Stage) -> Result<()> {
     let told = window.page_text().await;
     ensure!(told.contains("has changed since this page was made"), "{told}");
     window.pictures("42-old-form").await?;
-    window.visit(&stage.cluster_url("/configure")).await?;
+    window.visit(&stage.cluster_url("/configure/network")).await?;
     let token = window.wait("#a-token").await?.prop("value").await?;
     ensure!(token.as_deref() == Some("2000"), "the old form was stored: {token:?}");
     Ok(())

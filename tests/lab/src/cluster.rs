@@ -22,17 +22,20 @@ pub const SERVICE_ADDRESS: &str = "10.77.0.100";
 const RC: &str = "mkdir -p /var/log/cluster /var/lib/corosync /run/cluster /run/apache2 /run/lock /run/resource-agents
 corosync
 until corosync-cfgtool -s >/dev/null 2>&1; do sleep 0.05; done
-setsid sh -c 'until rgmanager; do sleep 0.2; done' >>/var/log/cluster/rgmanager.log 2>&1 </dev/null &
+setsid sh -c '$FIRST_DAEMON || until rgmanager; do sleep 0.2; done' >>/var/log/cluster/rgmanager.log 2>&1 </dev/null &
 ";
 
 /// A cluster forms within seconds; a machine under load gets more.
-const FORMING: Duration = Duration::from_secs(60);
+const FORMING: Duration = Duration::from_secs(120);
 /// For an answer on the control socket.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the cluster shall be.
 pub struct ClusterOptions {
     pub hosts: usize,
+    /// Nodes of cluster.conf that no host stands for: without votes, and away for ever.
+    pub absent: usize,
+    /// Long enough that a busy machine is not taken for a dead host.
     pub token_ms: u64,
     /// Two links per node.
     pub two_links: bool,
@@ -46,6 +49,8 @@ pub struct ClusterOptions {
     pub fence_daemon: String,
     /// Further files on every host's disk: path, content, mode.
     pub files: Vec<(String, String, u32)>,
+    /// The first daemon of every boot; those that follow it are `rgmanager`.
+    pub first_daemon: String,
     /// What rgmanager logs, as in its `RGMANAGER_LOG`.
     pub log_level: String,
 }
@@ -55,13 +60,15 @@ impl ClusterOptions {
     pub fn web(hosts: usize) -> Self {
         Self {
             hosts,
-            token_ms: 1000,
+            absent: 0,
+            token_ms: 2000,
             two_links: false,
             rm: web_service(""),
             fence_extra: vec![String::new(); hosts],
             fence_password: BMC_PASSWORD.to_owned(),
             fence_daemon: "post_join_delay=\"10\"".to_owned(),
             files: Vec::new(),
+            first_daemon: "rgmanager".to_owned(),
             log_level: "info".to_owned(),
         }
     }
@@ -83,6 +90,12 @@ impl ClusterOptions {
                  password=\"{}\" lanplus=\"1\" cipher=\"3\" power_wait=\"0\"/>\n",
                 bmc_address(host),
                 self.fence_password,
+            );
+        }
+        for number in 1..=self.absent {
+            nodes += &format!(
+                "    <clusternode name=\"10.77.9.{number}\" nodeid=\"{}\" votes=\"0\"/>\n",
+                self.hosts + number
             );
         }
         let two_node = if self.hosts == 2 { "  <cman two_node=\"1\" expected_votes=\"1\"/>\n" } else { "" };
@@ -135,7 +148,7 @@ impl Cluster {
             lab_options(options.hosts)
                 .powered_off()
                 .binaries(built_programs()?)
-                .rc(format!("export RGMANAGER_LOG={}\n{RC}", options.log_level))
+                .rc(format!("export RGMANAGER_LOG={} FIRST_DAEMON='{}'\n{RC}", options.log_level, options.first_daemon))
                 .file("/etc/cluster/cluster.conf", conf, 0o600)
                 .file("/etc/corosync/corosync.conf", corosync, 0o644)
                 .file("/etc/corosync/authkey", "0123456789abcdef".repeat(16), 0o400),
@@ -167,7 +180,7 @@ impl Cluster {
 
     /// Puts the options as they are now, as this version, into force through the daemon of a host.
     pub fn put_conf(&self, host: usize, version: u64) -> Result<()> {
-        let ask = Ask::PutConf { text: self.options.conf(version), origin: "the lab".into() };
+        let ask = Ask::PutConf { text: self.options.conf(version), origin: "the lab".into(), despite_agents: false };
         match self.ask(host, &ask)? {
             Reply::PutConf { result: PutConf::Accepted { .. } } => Ok(()),
             other => bail!("the configuration was not accepted: {other:?}"),

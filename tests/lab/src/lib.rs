@@ -9,6 +9,7 @@
 //! as its owner and takes everything down when the owner ends, however it ends. All namespaces are anonymous and held
 //! by the keeper, so the kernel frees them with it. Needs root; never touches the machine's own network.
 
+pub mod canary;
 mod cgroup;
 pub mod cluster;
 mod disk;

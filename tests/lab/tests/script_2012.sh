@@ -20,6 +20,26 @@ clustat -Q || die "no quorum"
 clustat -fx | grep -q '<quorum quorate="1" groupmember="1"/>' || die "this node is no member of the group"
 clustat | grep -q '^Member Status: Quorate$' || die "clustat does not say that there is quorum"
 
+# What everybody does before touching anything.
+ccs -h "$NODE" -p "$PASS" --getconf > /root/cluster.conf.saved || die "--getconf"
+grep -q '</cluster>' /root/cluster.conf.saved || die "--getconf is not whole"
+configured=$(ccs -h "$NODE" --lsnodes | cut -d: -f1 | sort | xargs)
+[ "$configured" = "$(cman_tool nodes | awk 'NR > 1 { print $NF }' | sort | xargs)" ] ||
+    die "--lsnodes says $configured"
+# A member's name is the sixth word of its line, after date and time.
+[ "$(cman_tool nodes | awk '$2 == "M" { print $6 }' | wc -w)" -eq "$(clustat -x | grep '<node ' | grep -c 'state="1"')" ] ||
+    die "cman_tool nodes"
+
+# The check of the monitoring: whatever is started is on a node that is online, and nothing has failed.
+clustat | awk '$1 ~ /^(service|vm):/ { print $1, $2, $3 }' > /tmp/services
+[ -s /tmp/services ] || die "no services"
+while read -r svc node state; do
+    case $state in
+    failed) die "$svc has failed on $node" ;;
+    started) clustat -m "$node" > /dev/null || die "$svc is on $node, which is not online" ;;
+    esac
+done < /tmp/services
+
 # Where does it run, where else could it?
 owner=$(attribute service:web owner)
 [ "$(attribute service:web state)" = 112 ] || die "service:web is not started"
@@ -52,8 +72,29 @@ after=$(cman_tool version | awk '{ print $3 }')
 grep -q "config_version=\"$after\"" /etc/cluster/cluster.conf || die "cluster.conf has not version $after"
 ccs -h "$NODE" --lsservices | grep -q '^service: .*name=backup' || die "--lsservices does not list it"
 
-clusvcadm -e backup -m "$owner" > /dev/null || die "clusvcadm -e gave $?"
+# Its nodes take the change one after another.
+i=0
+until clustat -s backup > /dev/null 2>&1 || [ $? -eq 119 ] || [ $i -ge 60 ]; do
+    i=$((i + 1))
+    sleep 1
+done
+if clusvcadm -e backup -m "$owner" > /dev/null; then
+    :
+else
+    die "clusvcadm -e gave $?"
+fi
+# Enabling what runs already is no failure.
+clusvcadm -e backup > /dev/null || die "clusvcadm -e of a started service gave $?"
 [ "$(attribute service:backup owner)" = "$owner" ] || die "service:backup is not on $owner"
+# Hands off during the night's work: frozen, looked at, thawed.
+clusvcadm -Z backup > /dev/null || die "clusvcadm -Z gave $?"
+[ "$(clustat | awk '$1 == "service:backup" { print $4 }')" = "[Z]" ] || die "clustat does not show that it is frozen"
+clusvcadm -r backup > /dev/null
+[ $? -eq 245 ] || die "a frozen service was relocated"
+clusvcadm -U backup > /dev/null || die "clusvcadm -U gave $?"
+clusvcadm -s backup > /dev/null || die "clusvcadm -s gave $?"
+clustat -s backup > /dev/null
+[ $? -eq 110 ] || die "clustat -s of a stopped service did not give 110"
 clusvcadm -d backup > /dev/null || die "clusvcadm -d gave $?"
 clustat -s backup > /dev/null
 [ $? -eq 119 ] || die "clustat -s of a disabled service did not give 119"

@@ -9,8 +9,8 @@ use lab::cluster::{Cluster, ClusterOptions, SERVICE_ADDRESS};
 use lab::{Cut, Nic, Place};
 use shared::text::ServiceState;
 
-const FORMING: Duration = Duration::from_secs(40);
-const FAILOVER: Duration = Duration::from_secs(30);
+const FORMING: Duration = Duration::from_secs(120);
+const FAILOVER: Duration = Duration::from_secs(120);
 
 fn started(cluster: &Cluster) -> usize {
     cluster.wait_members(1, &[1, 2, 3], FORMING).unwrap();

@@ -8,7 +8,7 @@ use lab::cluster::{Cluster, ClusterOptions, SERVICE_ADDRESS, web_service};
 use lab::{BMC_PASSWORD, Cut, Nic, Place, wait_for};
 use shared::text::ServiceState;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_wrong_fence_password_that_is_corrected_lets_the_recovery_go_on_by_itself() {

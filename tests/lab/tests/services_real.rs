@@ -21,7 +21,8 @@ const SOON: Duration = Duration::from_secs(90);
 const MARIA: &str = "10.77.0.111";
 const POSTGRES: &str = "10.77.0.112";
 const NGINX: &str = "10.77.0.113";
-const SERVICES: [&str; 5] = ["web", "maria", "postgres", "redis", "nginx"];
+const CACHE: &str = "10.77.0.114";
+const SERVICES: [&str; 6] = ["web", "maria", "postgres", "redis", "cache", "nginx"];
 
 /// A file system in a file behind a loop device, for as long as this lives.
 struct Disk {
@@ -105,6 +106,9 @@ fn options(maria: &Disk, postgres: &Disk) -> ClusterOptions {
          config_file=\"/srv/postgres/data/postgresql.conf\" pgctl=\"{bin}/pg_ctl\" psql=\"{bin}/psql\" socketdir=\"/run/pg\" \
          logfile=\"/var/log/lab-postgres.log\"/></ip></fs></service>\n\
          <service name=\"redis\" domain=\"d\"><script name=\"redis\" file=\"/etc/init.d/redis-server\"/></service>\n\
+         <service name=\"cache\" domain=\"d\"><ip address=\"{CACHE}/24\"><ocf name=\"cache\" type=\"anything\" \
+         binfile=\"/usr/bin/redis-server\" pidfile=\"/run/lab-cache.pid\" logfile=\"/var/log/lab-cache.log\" \
+         cmdline_options=\"--port 6400 --bind {CACHE} --protected-mode no --save ''\"/></ip></service>\n\
          <service name=\"nginx\" domain=\"d\"><ip address=\"{NGINX}/24\"><ocf name=\"nginx\" type=\"nginx\" \
          httpd=\"/usr/sbin/nginx\" configfile=\"/etc/lab-nginx.conf\" port=\"8080\"/></ip></service>\n",
         web_service(" domain=\"d\""),
@@ -175,19 +179,30 @@ fn packaged_servers_are_started_checked_killed_and_moved_and_no_committed_row_is
         cluster.lab.sh_ok(Place::Host(1), &format!("clusvcadm -e {service} -m node1")).unwrap();
     }
     for service in SERVICES {
-        let started = cluster.wait_owner(1, service, 1, SOON);
-        started.unwrap_or_else(|error| panic!("{service}: {error:#}"));
+        // The domain prefers node1, and nothing but its absence when the cluster was formed is a reason to begin elsewhere.
+        if !cluster.log(1).contains("formed by node1") {
+            cluster.wait_state(1, service, ServiceState::Started, SOON).unwrap();
+            cluster.lab.sh_ok(Place::Host(1), &format!("clusvcadm -r {service} -m node1")).unwrap();
+        }
+        cluster.wait_owner(1, service, 1, SOON).unwrap();
     }
     // Killed: the kernel tells, the service is back before any interval would have found it.
-    for (service, program) in [
-        ("maria", "mariadbd"),
-        ("postgres", "postgres"),
-        ("redis", "redis-server"),
-        ("nginx", "nginx"),
-        ("web", "apache2"),
+    for (service, processes) in [
+        ("maria", "pidof mariadbd"),
+        ("postgres", "pidof postgres"),
+        ("redis", "cat /run/redis/redis-server.pid"),
+        ("cache", "cat /run/lab-cache.pid"),
+        ("nginx", "pidof nginx"),
+        ("web", "pidof apache2"),
     ] {
         let before = cluster.service(1, service).unwrap().last_transition;
-        cluster.lab.sh_ok(Place::Host(1), &format!("kill -9 $(pidof {program})")).unwrap();
+        // A master that saw its worker die would start another, which would outlive it and hold the port: none acts any more
+        // when the first is killed. A helper may be gone before its turn comes; one of them has to be there.
+        let kill = format!(
+            "all=$({processes}); for one in $all; do kill -STOP $one; done\n\
+             killed=; for one in $all; do kill -9 $one && killed=1; done; [ $killed ]"
+        );
+        cluster.lab.sh_ok(Place::Host(1), &kill).unwrap();
         let back = wait_for("the killed server to be back", SOON, || {
             let now = cluster.service(1, service)?;
             (now.state == ServiceState::Started && now.last_transition > before).then_some(())
@@ -220,5 +235,7 @@ fn packaged_servers_are_started_checked_killed_and_moved_and_no_committed_row_is
     }
     let page = cluster.lab.sh_ok(Place::Client, &format!("curl -sf http://{NGINX}:8080/")).unwrap();
     assert_eq!(page, "nginx\n");
-    assert_eq!(cluster.lab.sh_ok(Place::Host(2), "redis-cli ping").unwrap().trim(), "PONG");
+    let ping = |place, words: &str| cluster.lab.sh_ok(place, &format!("redis-cli {words} ping")).unwrap();
+    assert_eq!(ping(Place::Host(2), "").trim(), "PONG");
+    assert_eq!(ping(Place::Client, &format!("-h {CACHE} -p 6400")).trim(), "PONG");
 }

@@ -9,7 +9,7 @@ use lab::cluster::{Cluster, ClusterOptions, SERVICE_ADDRESS};
 use lab::{AddressWatch, HttpPoller, Place, wait_for};
 use shared::text::ServiceState;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 fn watch(cluster: &Cluster) -> AddressWatch {
     cluster.lab.watch_address(SERVICE_ADDRESS.parse().unwrap())
@@ -19,8 +19,9 @@ fn poll(cluster: &Cluster) -> HttpPoller {
     cluster.lab.poll_http(SocketAddrV4::new(SERVICE_ADDRESS.parse().unwrap(), 80), "/").unwrap()
 }
 
+/// The oldest of its name: what it forks bears the name, too, until it has become an agent.
 fn daemon(cluster: &Cluster, host: usize) -> Option<String> {
-    let found = cluster.lab.sh(Place::Host(host), "pidof rgmanager").ok()?;
+    let found = cluster.lab.sh(Place::Host(host), "pgrep -o -x rgmanager").ok()?;
     found.ok().then(|| found.stdout.trim().to_owned())
 }
 
@@ -60,6 +61,38 @@ fn a_daemon_killed_on_the_owner_takes_its_running_service_over_and_no_request_fa
     assert_eq!(watch.finish().unwrap().len(), 1, "the address stayed where it was");
 }
 
+/// Every node begins with a daemon that speaks the protocol of the release before; then each is replaced in turn, the coordinator
+/// and the owner among them.
+#[test]
+fn rgmanager_is_replaced_by_a_newer_one_on_every_node_in_turn_and_no_request_fails() {
+    let old = "rgmanager --protocol 1";
+    let cluster = Cluster::boot(ClusterOptions { first_daemon: old.to_owned(), ..ClusterOptions::web(3) }).unwrap();
+    let owner = cluster.formed().unwrap();
+    let (watch, poller) = (watch(&cluster), poll(&cluster));
+    let name = format!("node{owner}");
+    poller.wait_page(SystemTime::UNIX_EPOCH, SOON, |page| page == name).unwrap();
+    let at = SystemTime::now();
+    // Once from old to new, then once more with all of them new: only then it is announced.
+    for round in 0..2 {
+        for host in 1..=cluster.options.hosts {
+            let before = daemon(&cluster, host).expect("a daemon runs");
+            cluster.lab.sh_ok(Place::Host(host), &format!("kill -USR2 {before}")).unwrap();
+            let now = wait_for("another daemon", SOON, || daemon(&cluster, host).filter(|pid| *pid != before)).unwrap();
+            let read = format!("tr '\\0' ' ' </proc/{now}/cmdline");
+            let arguments = cluster.lab.sh_ok(Place::Host(host), &read).unwrap();
+            assert_eq!(arguments.trim(), "rgmanager", "the successor is the new one");
+            all_members(&cluster);
+            cluster.wait_owner(host, "web", owner, SOON).unwrap();
+        }
+        let announced = cluster.log(owner).contains("is about to be replaced");
+        assert_eq!(announced, round == 1, "{}", cluster.log(owner));
+    }
+    poller.wait_page(SystemTime::now(), SOON, |page| page == name).unwrap();
+    assert_eq!(poller.outage(at), Duration::ZERO, "requests failed\n{}", cluster.log(owner));
+    assert_eq!(cluster.fencings().unwrap(), Vec::<String>::new(), "{}", cluster.log(owner));
+    assert_eq!(watch.finish().unwrap().len(), 1, "the address stayed where it was");
+}
+
 #[test]
 fn a_relocation_is_carried_to_its_end_although_the_coordinator_is_killed_in_the_middle() {
     let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
@@ -92,7 +125,8 @@ fn a_daemon_that_is_told_to_end_gives_its_service_away_and_nobody_is_fenced() {
     let cluster = Cluster::boot(ClusterOptions::web(3)).unwrap();
     let owner = cluster.formed().unwrap();
     let watch = watch(&cluster);
-    cluster.lab.sh_ok(Place::Host(owner), "kill $(pidof rgmanager)").unwrap();
+    let daemon = daemon(&cluster, owner).expect("a daemon runs");
+    cluster.lab.sh_ok(Place::Host(owner), &format!("kill {daemon}")).unwrap();
     let others = cluster.others(owner);
     for &host in &others {
         cluster.wait_members(host, &others, SOON).unwrap();

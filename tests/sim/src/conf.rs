@@ -22,6 +22,8 @@ pub struct Spec {
     pub require_witness: bool,
     /// Exclusive services evict each other by their numbers.
     pub central_processing: bool,
+    /// Seconds after which a node without quorum that still runs something reboots itself; 0: never.
+    pub quorum_loss_reboot: u64,
     pub domains: Vec<DomainSpec>,
     pub services: Vec<ServiceSpec>,
 }
@@ -49,10 +51,16 @@ pub struct ServiceSpec {
     pub depend_hard: bool,
     /// How many resources: 1 script; 2 ip with a script beside it; 3 an fs around the script as well.
     pub resources: u32,
+    /// A virtual machine, which has no other resources.
+    pub machine: bool,
     /// Marks of the script.
     pub isolation: Option<Isolation>,
     /// Changes with every edit of the service.
     pub edition: u32,
+    /// Its node reboots when a stop fails.
+    pub hard_recovery: bool,
+    /// Counts with central processing only.
+    pub priority: u32,
 }
 
 /// Marks of one resource (rhcs.md §5.6).
@@ -91,7 +99,7 @@ impl Isolation {
 impl ServiceSpec {
     /// The name as `clustat` prints it.
     pub fn full_name(&self) -> ServiceName {
-        ServiceName::parse(&self.name)
+        if self.machine { ServiceName(format!("vm:{}", self.name)) } else { ServiceName::parse(&self.name) }
     }
 
     fn draw(name: &str, domains: usize, others: &[ServiceSpec], rng: &mut Rng) -> Self {
@@ -106,15 +114,18 @@ impl ServiceSpec {
             depend_hard: rng.chance(700),
             resources: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
             edition: 0,
+            machine: rng.chance(200),
             isolation: rng.chance(350).then(|| Isolation::draw(rng)),
+            hard_recovery: rng.chance(60),
+            priority: u32::try_from(rng.below(3)).unwrap_or(0),
         }
     }
 }
 
 impl Spec {
-    /// A cluster of 2 to 5 nodes with 1 to 4 services.
+    /// A cluster of 2 to 9 nodes with 1 to 7 services. Most are small: a step of theirs costs less, and shows more.
     pub fn draw(rng: &mut Rng) -> Self {
-        let nodes = [2, 2, 3, 3, 3, 3, 4, 5][rng.index(8)];
+        let nodes: u32 = [2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9][rng.index(16)];
         let methods = (0..nodes)
             .map(|_| match rng.below(20) {
                 0 => 0,
@@ -135,7 +146,7 @@ impl Spec {
             })
             .collect::<Vec<_>>();
         let mut services: Vec<ServiceSpec> = Vec::new();
-        for index in 0..=rng.below(4) {
+        for index in 0..=rng.below(4 + u64::from(nodes / 3)) {
             let service = ServiceSpec::draw(&format!("s{index}"), domains.len(), &services, rng);
             services.push(service);
         }
@@ -148,6 +159,7 @@ impl Spec {
             delay: if rng.chance(200) { 2 } else { 0 },
             require_witness: false,
             central_processing: rng.chance(300),
+            quorum_loss_reboot: if rng.chance(250) { 15 } else { 0 },
             domains,
             services,
         }
@@ -167,7 +179,7 @@ impl Spec {
                     service.depend = service.depend.take().filter(|needs| *needs != gone);
                 }
             }
-            1 if self.services.len() < 5 => {
+            1 if self.services.len() < 8 => {
                 let name = format!("s{}", self.version + 10);
                 let service = ServiceSpec::draw(&name, self.domains.len(), &self.services, rng);
                 self.services.push(service);
@@ -221,12 +233,17 @@ impl Spec {
         }
         let _ = write!(text, "</clusternodes>\n<fencedevices>\n{devices}</fencedevices>\n");
         let central = u8::from(self.central_processing);
-        let _ = write!(text, "<rm central_processing=\"{central}\">\n<failoverdomains>\n");
+        let reboot = match self.quorum_loss_reboot {
+            0 => String::new(),
+            limit => format!(" quorum_loss_reboot=\"{limit}\""),
+        };
+        let _ = write!(text, "<rm central_processing=\"{central}\"{reboot}>\n<failoverdomains>\n");
         for (index, domain) in self.domains.iter().enumerate() {
             let flag = u8::from;
             let _ = write!(
                 text,
-                "<failoverdomain name=\"d{index}\" ordered=\"{}\" restricted=\"{}\" nofailback=\"{}\">",
+                "<failoverdomain name=\"{}\" ordered=\"{}\" restricted=\"{}\" nofailback=\"{}\">",
+                domain_name(index),
                 flag(domain.ordered),
                 flag(domain.restricted),
                 flag(domain.nofailback)
@@ -245,20 +262,32 @@ impl Spec {
     }
 }
 
+/// What the failover domain with this place in the list is called.
+pub fn domain_name(index: usize) -> String {
+    format!("d{index}")
+}
+
 fn render_service(text: &mut String, index: usize, service: &ServiceSpec) {
     let name = &service.name;
-    let domain = service.domain.map(|domain| format!(" domain=\"d{domain}\"")).unwrap_or_default();
+    let domain = service.domain.map(|domain| format!(" domain=\"{}\"", domain_name(domain))).unwrap_or_default();
     let mode = if service.depend_hard { "hard" } else { "soft" };
     let depend = service.depend.as_ref().map(|needs| format!(" depend=\"{needs}\" depend_mode=\"{mode}\""));
     let depend = depend.unwrap_or_default();
+    let hard = if service.hard_recovery && !service.machine { " hardrecovery=\"1\"" } else { "" };
+    let (tag, start) = if service.machine { ("vm", " path=\"/srv/vm\"") } else { ("service", "") };
     let _ = write!(
         text,
-        "<service name=\"{name}\"{domain}{depend} autostart=\"{}\" recovery=\"{}\" max_restarts=\"{}\" restart_expire_time=\"300\" exclusive=\"{}\">",
+        "<{tag} name=\"{name}\"{domain}{depend} priority=\"{}\" autostart=\"{}\" recovery=\"{}\" max_restarts=\"{}\" restart_expire_time=\"300\" exclusive=\"{}\"{start}{hard}>",
+        service.priority,
         u8::from(service.autostart),
         service.recovery,
         service.max_restarts,
         service.exclusive
     );
+    if service.machine {
+        text.push_str("</vm>\n");
+        return;
+    }
     let marks = service.isolation.map(Isolation::render).unwrap_or_default();
     let script = format!("<script name=\"{name}\" file=\"/etc/init.d/{name}-{}\"{marks}/>", service.edition);
     if service.resources >= 2 {

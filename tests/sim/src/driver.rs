@@ -10,6 +10,9 @@ use shared::status::{Answer, Command, Fact, FactKind, FenceDeviceRun};
 
 use crate::sim::{Node, Sim, Task, summary};
 
+/// How long a slow agent takes: longer than a ring takes to form.
+const SLOW_MS: u64 = 5000;
+
 impl Sim {
     /// Something happened to the daemon of a node.
     pub fn happen(&mut self, id: NodeId, event: Event) {
@@ -112,6 +115,11 @@ impl Sim {
                 self.offers.insert(offer.0, true);
             }
             Action::Publish(fact) => self.publish(id, fact),
+            Action::Reboot { .. } => {
+                self.power_off(id);
+                let delay = self.rng.between(self.params.reboot_ms);
+                self.later(delay, Task::Boot(id));
+            }
             Action::StatusChanged | Action::ReloadCorosync => {}
             Action::Exit { reason } => self.exit(id, pid, reason),
         }
@@ -138,6 +146,9 @@ impl Sim {
         }
         if let Message::Found { members, .. } = &message {
             self.founded_by_few |= members.len() <= self.nodes.len() / 2 && !self.params.two_node;
+        }
+        if let Some(heard) = &mut self.heard {
+            heard.push(message.encode());
         }
         self.cpg.multicast(id, Arc::new(message));
         self.wake_token(id);
@@ -169,6 +180,7 @@ impl Sim {
     fn exit(&mut self, id: NodeId, pid: u32, reason: ExitReason) {
         self.tell(|| match &reason {
             ExitReason::Left => format!("n{id}: rgmanager ends, left"),
+            ExitReason::Restart => format!("n{id}: rgmanager ends for its successor"),
             ExitReason::CorosyncLost { failed_to_stop } => {
                 let failed = failed_to_stop.iter().map(|name| name.0.clone()).collect::<Vec<_>>().join(", ");
                 let failed = if failed.is_empty() { failed } else { format!("; not stopped: {failed}") };
@@ -181,6 +193,10 @@ impl Sim {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.starts = false;
                 }
+            }
+            ExitReason::Restart => {
+                let delay = self.rng.between(self.params.start_ms);
+                self.later(delay, Task::StartDaemon(id));
             }
             ExitReason::CorosyncLost { .. } => {
                 let delay = self.rng.between(self.params.start_ms);
@@ -219,6 +235,7 @@ impl Sim {
         }
         let duration = match behaviour {
             crate::sim::Behaviour::Hangs => self.params.timeout_ms,
+            crate::sim::Behaviour::Slow => SLOW_MS,
             _ => self.rng.between(self.params.run_ms),
         };
         let effect_at = self.rng.between((0, duration));

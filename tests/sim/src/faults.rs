@@ -47,6 +47,7 @@ pub enum Moment {
     Ready,
     Start,
     Stop,
+    Migrate,
     Fence,
     Switch,
     Report,
@@ -57,7 +58,7 @@ pub enum Moment {
     Goodbye,
 }
 
-const MOMENTS: [Moment; 18] = [
+const MOMENTS: [Moment; 20] = [
     Moment::Hello,
     Moment::Found,
     Moment::Snapshot,
@@ -66,6 +67,8 @@ const MOMENTS: [Moment; 18] = [
     Moment::Start,
     Moment::Start,
     Moment::Stop,
+    Moment::Migrate,
+    Moment::Migrate,
     Moment::Fence,
     Moment::Fence,
     Moment::Switch,
@@ -97,11 +100,12 @@ fn moment_of(message: &Message) -> Option<(Moment, Option<NodeId>)> {
     Some(match message {
         Message::Hello(_) => (Moment::Hello, None),
         Message::Found { .. } => (Moment::Found, None),
-        Message::Snapshot { to, .. } => (Moment::Snapshot, Some(*to)),
+        Message::Snapshot { to, .. } | Message::SnapshotPiece { to, .. } => (Moment::Snapshot, Some(*to)),
         Message::Ready { .. } => (Moment::Ready, None),
         Message::Decide(decide) => match &decide.decision {
             Decision::Start { on, .. } => (Moment::Start, Some(*on)),
             Decision::Stop { .. } => (Moment::Stop, None),
+            Decision::Migrate { to, .. } => (Moment::Migrate, Some(*to)),
             Decision::Fence { by, .. } => (Moment::Fence, Some(*by)),
             Decision::Switch { .. } => (Moment::Switch, None),
             _ => return None,
@@ -198,7 +202,7 @@ impl Sim {
     pub fn draw_fault(&mut self) {
         let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
         let Some(&node) = self.rng.pick(&nodes) else { return };
-        match self.rng.below(16) {
+        match self.rng.below(17) {
             0..=5 => {
                 let blow = BLOWS[self.rng.index(BLOWS.len())];
                 self.strike(node, blow);
@@ -228,6 +232,7 @@ impl Sim {
                 }
             }
             14 => self.leave(node),
+            15 => self.upgrade(node),
             _ => self.lose_a_resource(),
         }
     }
@@ -241,6 +246,17 @@ impl Sim {
                 let delay = self.rng.between((5000, 30_000));
                 self.later(delay, Task::StartDaemon(node));
             }
+        }
+    }
+
+    /// A newer release is installed on a node and its daemon replaced.
+    pub fn upgrade(&mut self, node: NodeId) {
+        if self.daemon(node).is_some() && self.nodes.get(&node).is_some_and(|node| !node.frozen) {
+            self.tell(|| format!("operator on n{node}: upgrade"));
+            if let Some(node) = self.nodes.get_mut(&node) {
+                node.speaks = engine::PROTOCOL;
+            }
+            self.happen(node, engine::Event::RestartRequested);
         }
     }
 
@@ -264,7 +280,7 @@ impl Sim {
         let Some(service) = self.rng.pick(&services).cloned() else { return };
         let names: Vec<_> = self.nodes.keys().map(|id| shared::ids::NodeName(format!("n{id}"))).collect();
         let Some(node) = self.rng.pick(&names).cloned() else { return };
-        let command = match self.rng.below(27) {
+        let command = match self.rng.below(30) {
             0..=3 => Command::Enable { service, on: None, by_domain: true },
             4..=5 => Command::Enable { service, on: None, by_domain: false },
             6..=7 => Command::Enable { service, on: Some(node), by_domain: false },
@@ -281,6 +297,7 @@ impl Sim {
             23 => Command::Convalesce { service },
             24 => Command::Standby { node },
             25 => Command::Unstandby { node },
+            26..=28 if service.0.starts_with("vm:") => Command::Migrate { service, to: node },
             _ => return self.draw_acknowledgement(on),
         };
         self.request(on, command);
@@ -331,14 +348,14 @@ impl Sim {
     }
 
     fn wanted_commands(&mut self) -> Option<(NodeId, Vec<Command>)> {
-        let (on, state) = self.nodes.iter().find_map(|(&id, node)| {
+        let working = self.nodes.iter().filter_map(|(&id, node)| {
             let engine = &node.daemon.as_ref()?.engine;
             let state = engine.replicated().filter(|_| engine.is_quorate())?;
-            if state.members.get(&id).is_some_and(|member| member.leaving) {
-                return None;
-            }
-            Some((id, state.clone()))
-        })?;
+            Some((state.members.get(&id).is_some_and(|member| member.leaving), id, state))
+        });
+        // One that leaves takes little more than orders to stop something.
+        let (_, on, state) = working.min_by_key(|(leaving, id, _)| (*leaving, *id))?;
+        let state = state.clone();
         let unfenceable: Vec<NodeId> =
             state.lost.iter().filter(|(_, lost)| lost.unfenceable).map(|(&id, _)| id).collect();
         for id in unfenceable {

@@ -93,8 +93,10 @@ impl Sim {
                 };
                 let alone = service.depend.as_ref().is_some_and(|needs| !runs(needs));
                 let kept_by_rule = alone
+                    || service.domain.as_ref().is_some_and(|domain| self.changed_domains.contains(&domain.0))
                     || service.exclusive > 0
-                    || conf.services.iter().any(|other| other.exclusive > 0)
+                    // Also one that is gone: it kept others away, and what runs moves for a node that joins only (rhcs.md §3.6).
+                    || self.has_known_exclusive_service()
                     || !placed_by_policy(&record.reason);
                 // Moved, it would have to be stopped and could not be started again.
                 (here < best && !kept_by_rule && !waits_for_dependency(state, service))

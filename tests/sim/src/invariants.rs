@@ -163,6 +163,9 @@ impl Sim {
                 && state.services.get(service).is_some_and(|record| record.state == ServiceState::Disabled)
             {
                 disabled.known.entry(history).or_default().insert(id);
+            } else if let Some(known) = disabled.known.get_mut(&history) {
+                // It heard of it in a half that is gone (docs/decisions/0005), and comes back to one that never did.
+                known.remove(&id);
             }
         }
     }

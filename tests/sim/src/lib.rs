@@ -13,6 +13,7 @@ pub mod faults;
 pub mod goal;
 mod invariants;
 pub mod laws;
+pub mod nonsense;
 mod operator;
 pub mod params;
 pub mod quorum;

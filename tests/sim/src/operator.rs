@@ -71,6 +71,7 @@ pub(crate) fn describe(command: &Command) -> String {
         Command::Enable { on: Some(node), .. } | Command::Relocate { to: Some(node), .. } => {
             words.push(format!("on {node}"));
         }
+        Command::Migrate { to, .. } => words.push(format!("to {to}")),
         Command::Enable { by_domain: true, .. } => words.push("by domain".to_owned()),
         Command::Fence { node }
         | Command::AcknowledgeFence { node }

@@ -9,6 +9,8 @@ pub type Range = (u64, u64);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Params {
     pub two_node: bool,
+    /// States for joiners travel in pieces of this length.
+    pub piece_bytes: usize,
     /// Messages go through their wire form.
     pub wire: bool,
     pub token_ms: Range,
@@ -48,6 +50,7 @@ impl Params {
     pub fn calm(two_node: bool) -> Self {
         Self {
             two_node,
+            piece_bytes: engine::SNAPSHOT_PIECE_BYTES,
             wire: true,
             token_ms: (1, 1),
             receive_ms: (1, 1),
@@ -91,6 +94,7 @@ impl Params {
         let rare = |rng: &mut Rng, permille: u64| if rng.chance(400) { permille } else { 0 };
         Self {
             two_node,
+            piece_bytes: if rng.chance(300) { 3000 } else { engine::SNAPSHOT_PIECE_BYTES },
             wire: rng.chance(60),
             token_ms,
             receive_ms,

@@ -48,6 +48,11 @@ impl Default for Options {
 
 /// Runs a seed to its end or to the first violation.
 pub fn run_seed(seed: u64, options: Options) -> Verdict {
+    live(seed, options, |_| {}, |_| {})
+}
+
+/// `prepare` sees the cluster before anything has happened, `look` when everything has.
+fn live(seed: u64, options: Options, prepare: impl FnOnce(&mut Sim), look: impl FnOnce(&mut Sim)) -> Verdict {
     let mut rng = Rng::new(seed);
     let mut spec = Spec::draw(&mut rng);
     spec.require_witness = options.require_witness;
@@ -56,14 +61,26 @@ pub fn run_seed(seed: u64, options: Options) -> Verdict {
         params.fence_lies_permille = 500;
     }
     let mut sim = Sim::new(params, rng, options.law, spec.nodes, &spec.render(false));
+    if sim.rng.chance(250) {
+        // A rolling upgrade is under way.
+        let ids: Vec<NodeId> = sim.nodes.keys().copied().collect();
+        for id in ids {
+            let speaks = if sim.rng.chance(500) { 1 } else { engine::PROTOCOL };
+            if let Some(node) = sim.nodes.get_mut(&id) {
+                node.speaks = speaks;
+            }
+        }
+    }
     if options.trace {
         sim.trace = Some(Trace::detailed());
         sim.tell(|| spec.render(false).text);
     }
+    prepare(&mut sim);
     trouble(&mut sim, &mut spec, options.rogue);
     if sim.violation.is_none() {
         settle(&mut sim);
     }
+    look(&mut sim);
     let trace = sim.trace.take().map(|trace| trace.lines).unwrap_or_default();
     Verdict {
         seed,
@@ -73,6 +90,18 @@ pub fn run_seed(seed: u64, options: Options) -> Verdict {
         violation: sim.violation,
         trace: trace.into_iter().map(|(at, line)| format!("{:>9.3} {line}", seconds(at))).collect(),
     }
+}
+
+/// Every message that is sent in the life of a seed, as it travels.
+pub fn messages_of(seed: u64) -> Vec<Vec<u8>> {
+    let mut heard = Vec::new();
+    live(
+        seed,
+        Options::default(),
+        |sim| sim.heard = Some(Vec::new()),
+        |sim| heard = sim.heard.take().unwrap_or_default(),
+    );
+    heard
 }
 
 /// Simulated seconds since the beginning.
@@ -91,8 +120,9 @@ fn trouble(sim: &mut Sim, spec: &mut Spec, rogue: Option<Rogue>) {
             sim.later(delay, Task::Boot(id));
         }
     }
-    let mut faults = [1, 2, 2, 3, 3, 4][sim.rng.index(6)];
-    let mut works = sim.rng.below(10);
+    // The larger the cluster, the more befalls it and the more is asked of it.
+    let mut faults = [1, 2, 2, 3, 3, 4][sim.rng.index(6)] + u64::from(spec.nodes / 4);
+    let mut works = sim.rng.below(10 + u64::from(spec.nodes));
     let pace = [30, 100, 250][sim.rng.index(3)];
     let mut next = sim.rng.below(pace * 6);
     let mut rogue_next = 300;
@@ -130,8 +160,11 @@ fn work(sim: &mut Sim, spec: &mut Spec) {
         7 => sim.lose_a_resource(),
         _ => {
             let Some(node) = sim.some_daemon() else { return };
+            let before = spec.domains.clone();
             let rng = &mut sim.rng;
             spec.change(rng);
+            let changed = before.iter().zip(&spec.domains).enumerate().filter(|(_, (old, new))| old != new);
+            sim.changed_domains.extend(changed.map(|(index, _)| crate::conf::domain_name(index)));
             sim.offer(node, &spec.render(false));
         }
     }

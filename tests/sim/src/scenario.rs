@@ -119,8 +119,9 @@ impl Stage<'_> {
     }
 
     fn conf(&self) -> Result<ConfText> {
+        // A node starts with whatever can be read.
         let loaded = shared::conf::load(&self.text);
-        ensure!(!loaded.has_errors(), "the configuration has errors: {:?}", loaded.findings);
+        ensure!(loaded.conf.is_some(), "the configuration cannot be read: {:?}", loaded.findings);
         Ok(crate::conf::from_text(&self.text))
     }
 
@@ -190,6 +191,12 @@ impl Stage<'_> {
             ["stop", "corosync", node] => sim.shut_down_corosync(parse_node(node)?),
             ["start", node] => sim.later(0, Task::StartCorosync(parse_node(node)?)),
             ["hang", node, time] => sim.freeze(parse_node(node)?, time.parse::<u64>()? * 1000),
+            ["upgrade", node] => sim.upgrade(parse_node(node)?),
+            ["release", node, protocol] => {
+                let (id, speaks) = (parse_node(node)?, protocol.parse()?);
+                sim.nodes.get_mut(&id).context("there is no such node")?.speaks = speaks;
+            }
+            ["pieces", bytes] => sim.params.piece_bytes = bytes.parse()?,
             ["leave", node] => sim.leave(parse_node(node)?),
             ["dies", resource, "on", node] => die(sim, resource, parse_node(node)?)?,
             ["agent", operation, resource, how] => behave(sim, operation, resource, how, None)?,
@@ -315,6 +322,7 @@ fn parse_ambush(moment: &str, blow: &str, node: Option<NodeId>) -> Result<Ambush
         "fence" => Moment::Fence,
         "switch" => Moment::Switch,
         "report" => Moment::Report,
+        "migrate" => Moment::Migrate,
         "fence-report" => Moment::FenceReport,
         "request" => Moment::Request,
         "offer" => Moment::Offer,
@@ -368,14 +376,17 @@ fn behave(sim: &mut Sim, operation: &str, resource: &str, how: &str, on: Option<
         "start" => Operation::Start,
         "stop" => Operation::Stop,
         "monitor" => Operation::Monitor,
+        "migrate_to" => Operation::MigrateTo,
+        "migrate_from" => Operation::MigrateFrom,
         _ => bail!("agents start, stop and monitor"),
     };
     let key = (on, ResourceName::from(resource), operation);
     let behaviour = match how {
         "works" => Behaviour::Works,
         "fails" => Behaviour::Fails,
+        "slow" => Behaviour::Slow,
         "hangs" => Behaviour::Hangs,
-        _ => bail!("an agent works, fails or hangs"),
+        code => Behaviour::Says(code.parse().context("an agent works, fails, is slow, hangs or returns a number")?),
     };
     sim.behaviours.insert(key, behaviour);
     Ok(())

@@ -102,6 +102,8 @@ pub struct Node {
     pub daemon: Option<Daemon>,
     /// Whether corosync and the daemon are started again when they are not running.
     pub starts: bool,
+    /// The protocol that its installed release speaks.
+    pub speaks: u8,
     /// corosync still waits to see all nodes once (`wait_for_all`).
     pub waits_for_all: bool,
     /// What its votequorum says now: ring and whether quorate.
@@ -152,6 +154,8 @@ pub struct AgentRun {
     pub service: ServiceName,
     pub resource: ResourceName,
     pub operation: Operation,
+    /// The other node of a migration.
+    pub peer: Option<shared::ids::NodeName>,
     /// `None`: its daemon is gone.
     pub asked_by: Option<(u32, RunId)>,
     pub takes_effect: bool,
@@ -175,8 +179,12 @@ pub enum Behaviour {
     Works,
     /// Fails and changes nothing.
     Fails,
+    /// The same, with this exit code.
+    Says(i32),
     /// Fails, but what was wanted has happened.
     FailsAfterEffect,
+    /// Works, and takes a few seconds for it.
+    Slow,
     /// Does not end before its timeout.
     Hangs,
 }
@@ -221,10 +229,14 @@ pub struct Sim {
     /// The cluster was founded by fewer daemons than would be quorate: newer intents and configurations of the others may be
     /// lost (they are lost with the others anyway if those never come back).
     pub founded_by_few: bool,
+    /// Failover domains that have been changed: what runs stays where the old one had it.
+    pub changed_domains: BTreeSet<String>,
     confs: BTreeMap<ConfDigest, Arc<Conf>>,
     /// Histories of nodes that were demoted or founded anew: what was accepted there may be lost.
     pub histories_lost: bool,
     pub messages_second: (u64, u64),
+    /// What was sent, as it travels; `None`: not kept.
+    pub heard: Option<Vec<Vec<u8>>>,
     pub violation: Option<String>,
     pub trace: Option<Trace>,
     /// A fault that waits for a certain moment.
@@ -278,9 +290,11 @@ impl Sim {
             disabled: BTreeMap::new(),
             founded: BTreeSet::new(),
             founded_by_few: false,
+            changed_domains: BTreeSet::new(),
             confs: BTreeMap::new(),
             histories_lost: false,
             messages_second: (0, 0),
+            heard: None,
             violation: None,
             trace: None,
             ambush: None,
@@ -305,6 +319,7 @@ impl Sim {
             disk: Disk { conf: conf.clone(), stored: None, intents: None, history: None },
             daemon: None,
             starts: true,
+            speaks: engine::PROTOCOL,
             waits_for_all: false,
             quorum: (0, false),
             quorum_told_at: 0,
@@ -380,7 +395,7 @@ impl Sim {
             }
             Task::Notice { node, pid, service, resource } => {
                 if self.lives(node, pid) {
-                    self.happen(node, Event::Noticed { service, resource });
+                    self.happen(node, Event::Noticed { service, resource, evidence: None });
                 }
             }
             Task::Thaw(node) => self.thaw(node),
@@ -413,6 +428,11 @@ impl Sim {
     fn new_pid(&mut self) -> u32 {
         self.next_pid += 1;
         self.next_pid
+    }
+
+    /// Whether any configuration so far had an exclusive service.
+    pub fn has_known_exclusive_service(&self) -> bool {
+        self.confs.values().any(|conf| conf.services.iter().any(|service| service.exclusive > 0))
     }
 
     /// A configuration, compiled once.
@@ -675,7 +695,7 @@ impl Sim {
     }
 
     fn start_daemon(&mut self, id: NodeId) {
-        let (pid, law) = (self.new_pid(), self.law);
+        let (pid, law, piece_bytes) = (self.new_pid(), self.law, self.params.piece_bytes);
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.power && node.daemon.is_none()) else { return };
         if !self.cpg.is_up(id) {
             return;
@@ -690,7 +710,7 @@ impl Sim {
             started: node.started.clone(),
         };
         node.daemon = Some(Daemon {
-            engine: Engine::new(law),
+            engine: Engine::new(law).speaking(node.speaks).cutting(piece_bytes),
             pid,
             timer: None,
             runs: BTreeMap::new(),
@@ -853,6 +873,9 @@ pub fn summary(message: &Message) -> String {
         ),
         Message::Snapshot { to, nonce, state, .. } => {
             format!("snapshot for n{to} nonce {nonce} branch {}", state.branch.0 % 10_000)
+        }
+        Message::SnapshotPiece { to, nonce, number, count, .. } => {
+            format!("piece {number} of {count} of the snapshot for n{to} nonce {nonce}")
         }
         Message::Decide(decide) => {
             format!("decide {:?} branch {} because {}", decide.decision, decide.branch.0 % 10_000, decide.reason.text())

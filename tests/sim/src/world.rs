@@ -17,6 +17,7 @@ impl Sim {
             Operation::Start => self.params.start_fails_permille,
             Operation::Stop => self.params.stop_fails_permille,
             Operation::Monitor => self.params.monitor_fails_permille,
+            Operation::MigrateTo | Operation::MigrateFrom => self.params.start_fails_permille,
         };
         if !self.rng.chance(permille) {
             return Behaviour::Works;
@@ -31,15 +32,17 @@ impl Sim {
             service: run.service.clone(),
             resource: run.resource.name.clone(),
             operation: run.operation,
+            peer: run.peer.clone(),
             asked_by: Some((pid, run_id)),
             takes_effect: match behaviour {
-                Behaviour::Works | Behaviour::FailsAfterEffect => true,
-                Behaviour::Fails => false,
+                Behaviour::Works | Behaviour::Slow | Behaviour::FailsAfterEffect => true,
+                Behaviour::Fails | Behaviour::Says(_) => false,
                 Behaviour::Hangs => hang_has_effect,
             },
             code: match behaviour {
-                Behaviour::Works => Some(0),
+                Behaviour::Works | Behaviour::Slow => Some(0),
                 Behaviour::Fails | Behaviour::FailsAfterEffect => Some(1),
+                Behaviour::Says(code) => Some(code),
                 Behaviour::Hangs => None,
             },
         }
@@ -59,11 +62,48 @@ impl Sim {
             Operation::Stop => {
                 node.running.remove(&what);
             }
-            Operation::Monitor => {
+            Operation::MigrateTo => {
+                let peer = run.peer.clone();
+                let works = node.running.contains(&what);
+                self.guest_moves(id, key, what, works, peer);
+            }
+            Operation::Monitor | Operation::MigrateFrom => {
                 if run.code == Some(0) && !node.running.contains(&what) {
                     run.code = Some(7);
                 }
             }
+        }
+    }
+
+    /// A guest goes over to the other node, if that is there; from one moment to the next it runs there and not here.
+    fn guest_moves(
+        &mut self,
+        id: NodeId,
+        key: u64,
+        what: (ServiceName, ResourceName),
+        works: bool,
+        peer: Option<shared::ids::NodeName>,
+    ) {
+        let peer = peer.and_then(|name| name.0.strip_prefix('n')?.parse().ok()).map(NodeId);
+        let reaches = |peer: &NodeId| {
+            let side = |node: &NodeId| self.sides.get(node).copied().unwrap_or(0);
+            side(peer) == side(&id) && self.nodes.get(peer).is_some_and(|node| node.power && !node.frozen)
+        };
+        let target = peer.filter(|peer| works && reaches(peer));
+        let Some(target) = target else {
+            if let Some(run) = self.nodes.get_mut(&id).and_then(|node| node.runs.get_mut(&key)) {
+                run.code = run.code.map(|code| if code == 0 { if works { 1 } else { 7 } } else { code });
+            }
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.running.remove(&what);
+        }
+        if let Some(other) = self.nodes.keys().copied().find(|other| *other != id && self.is_busy(*other, &what.0)) {
+            self.violate(|| format!("{} migrates to n{target} while it runs on n{other}", what.0));
+        }
+        if let Some(node) = self.nodes.get_mut(&target) {
+            node.running.insert(what);
         }
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use engine::Replicated;
 use engine::law;
+use engine::{ConfText, Event, Replicated};
 use shared::ids::{NodeId, NodeName, ServiceName, Time};
-use shared::status::Command;
+use shared::status::{Command, FactKind};
 use shared::text::ServiceState;
 use shared::why::{Assumption, Prediction, Verdict};
 use sim::conf::Spec;
@@ -19,7 +19,7 @@ const COURSE_MS: u64 = 200_000;
 
 type Places = BTreeMap<ServiceName, (ServiceState, Option<NodeId>)>;
 
-fn calm(seed: u64) -> (Sim, Rng) {
+fn calm(seed: u64) -> (Sim, Rng, Spec) {
     let mut rng = Rng::new(seed);
     let spec = Spec::draw(&mut rng);
     let mut params = Params::calm(spec.nodes == 2);
@@ -30,7 +30,7 @@ fn calm(seed: u64) -> (Sim, Rng) {
         sim.later(0, Task::Boot(NodeId(id)));
     }
     go_on(&mut sim);
-    (sim, rng)
+    (sim, rng, spec)
 }
 
 fn go_on(sim: &mut Sim) {
@@ -55,6 +55,10 @@ fn members(sim: &Sim) -> Vec<NodeId> {
 
 fn predicted(mut now: Places, prediction: &Prediction) -> Places {
     for change in &prediction.changes {
+        if change.to.0 == ServiceState::Uninitialized {
+            now.remove(&change.service);
+            continue;
+        }
         let owner = change.to.1.as_ref().map(|NodeName(name)| NodeId(name[1..].parse().expect("nodes are n1, n2, …")));
         now.insert(change.service.clone(), (change.to.0, owner));
     }
@@ -91,6 +95,11 @@ fn carry_out(sim: &mut Sim, at: NodeId, assumption: &Assumption) {
                 sim.power_off(id);
             }
         }
+        Assumption::Conf { text } => {
+            let conf = shared::conf::load(text).conf.expect("a drawn configuration is valid");
+            let conf = ConfText { version: conf.version, digest: shared::conf::digest(text), text: text.clone() };
+            sim.offer(at, &conf);
+        }
     }
 }
 
@@ -117,7 +126,7 @@ fn check_explanations(sim: &Sim, at: NodeId) {
 fn what_is_predicted_is_what_happens() {
     let (mut compared, mut refused) = (0, 0);
     for seed in 0..30 {
-        let (mut sim, mut rng) = calm(seed);
+        let (mut sim, mut rng, _) = calm(seed);
         for round in 0..6 {
             let Some(at) = rng.pick(&members(&sim)).copied() else { break };
             check_explanations(&sim, at);
@@ -126,7 +135,7 @@ fn what_is_predicted_is_what_happens() {
             let prediction = sim.daemon(at).expect("a member").engine.predict(Time(sim.now), &assumption);
             let observer = members(&sim).into_iter().find(|id| match &assumption {
                 Assumption::NodeLost { node } => node.0 != format!("n{id}"),
-                Assumption::Request { .. } => true,
+                Assumption::Request { .. } | Assumption::Conf { .. } => true,
             });
             let Some(observer) = observer else { break };
             carry_out(&mut sim, at, &assumption);
@@ -151,4 +160,131 @@ fn what_is_predicted_is_what_happens() {
         }
     }
     assert!(compared > 80 && refused > 5, "{compared} compared, {refused} refused");
+}
+
+#[test]
+fn what_is_predicted_of_a_new_configuration_is_what_happens() {
+    let (mut compared, mut moved) = (0, 0);
+    for seed in 100..120 {
+        let (mut sim, mut rng, mut spec) = calm(seed);
+        for round in 0..4 {
+            let Some(at) = rng.pick(&members(&sim)).copied() else { break };
+            for _ in 0..3 {
+                spec.change(&mut rng);
+            }
+            let assumption = Assumption::Conf { text: spec.render(false).text };
+            let before = places(state(&sim, at));
+            let prediction = sim.daemon(at).expect("a member").engine.predict(Time(sim.now), &assumption);
+            assert_eq!(prediction.refused, None, "seed {seed}, round {round}");
+            carry_out(&mut sim, at, &assumption);
+            go_on(&mut sim);
+            compared += 1;
+            moved += prediction.changes.len();
+            assert_eq!(
+                places(state(&sim, at)),
+                predicted(before, &prediction),
+                "seed {seed}, round {round}, on n{at}: {}\n{}",
+                spec.render(false).text,
+                prediction.steps.iter().map(|step| format!("  {}\n", step.text)).collect::<String>()
+            );
+        }
+    }
+    assert!(compared > 60 && moved > 20, "{compared} compared, {moved} services moved");
+}
+
+#[test]
+fn a_configuration_that_would_not_be_taken_is_refused_in_the_prediction() {
+    let (sim, _, mut spec) = calm(1);
+    let at = members(&sim)[0];
+    let ask = |text: String| {
+        sim.daemon(at).expect("a member").engine.predict(Time(sim.now), &Assumption::Conf { text }).refused
+    };
+    let same = ask(spec.render(false).text).expect("the version in force is not newer");
+    assert!(same.text.contains("is not newer than version"), "{}", same.text);
+    spec.version += 1;
+    let broken = spec.render(false).text.replace("</cluster>", "");
+    let broken = ask(broken).expect("not well formed");
+    assert!(broken.text.contains("has errors"), "{}", broken.text);
+}
+
+#[test]
+fn whether_the_rest_is_quorate_is_predicted_by_the_votes_that_corosync_expects_now() {
+    let conf = sim::conf::from_text(include_str!("../../scenarios/conf/five-nodes.conf"));
+    let mut params = Params::calm(false);
+    params.reboot_ms = (1_000_000_000, 1_000_000_000);
+    let mut sim = Sim::new(params, Rng::calm(), law::check, 5, &conf);
+    for id in 1..=5 {
+        sim.later(0, Task::Boot(NodeId(id)));
+    }
+    go_on(&mut sim);
+    sim.power_off(NodeId(4));
+    sim.power_off(NodeId(5));
+    go_on(&mut sim);
+    let everything_stops = |sim: &Sim| {
+        let engine = &sim.daemon(NodeId(1)).expect("n1 is up").engine;
+        let prediction = engine.predict(Time(sim.now), &Assumption::NodeLost { node: "n3".into() });
+        assert_eq!(prediction.refused, None);
+        prediction.steps.iter().any(|step| step.kind == FactKind::QuorumLost)
+    };
+    assert!(everything_stops(&sim), "two of five votes are not enough");
+    // As after `corosync-quorumtool -e 3`.
+    let now = Time(sim.now);
+    let node = sim.nodes.get_mut(&NodeId(1)).expect("there is n1");
+    let event = Event::QuorumChanged {
+        ring_seq: node.quorum.0,
+        quorate: true,
+        votes: Some(3),
+        votes_expected: Some(3),
+        members: Vec::new(),
+    };
+    node.daemon.as_mut().expect("n1 is up").engine.handle(now, event);
+    assert!(!everything_stops(&sim), "two of three votes are");
+}
+
+/// As many nodes as are named, up and calm.
+fn running(nodes: u32, text: &str) -> Sim {
+    let mut params = Params::calm(false);
+    params.reboot_ms = (1_000_000_000, 1_000_000_000);
+    let mut sim = Sim::new(params, Rng::calm(), law::check, nodes, &sim::conf::from_text(text));
+    for id in 1..=nodes {
+        sim.later(0, Task::Boot(NodeId(id)));
+    }
+    go_on(&mut sim);
+    sim
+}
+
+#[test]
+fn what_was_wrong_before_refuses_no_newer_version_in_the_prediction_either() {
+    let text = include_str!("../../scenarios/conf/five-nodes.conf");
+    let old = text.replacen("</rm>", "<service name=\"old\" domain=\"gone\"/></rm>", 1);
+    assert!(shared::conf::load(&old).has_errors());
+    let sim = running(5, &old);
+    let version = shared::conf::load(&old).conf.expect("nodes are understood").version;
+    let ask = |text: &str| {
+        let raised = format!("config_version=\"{}\"", version.0 + 1);
+        let text = text.replacen(&format!("config_version=\"{version}\""), &raised, 1);
+        sim.daemon(NodeId(1)).expect("n1 is up").engine.predict(Time(sim.now), &Assumption::Conf { text }).refused
+    };
+    assert_eq!(ask(&old), None);
+    let worse = old.replacen("</rm>", "<service name=\"new\" domain=\"gone too\"/></rm>", 1);
+    assert!(ask(&worse).is_some_and(|refusal| refusal.text.contains("gone too")));
+}
+
+#[test]
+fn with_a_quorum_device_one_of_two_nodes_is_predicted_to_go_on() {
+    let of = |device: &str| {
+        format!(
+            "<cluster name=\"c\" config_version=\"1\">{device}<clusternodes><clusternode name=\"n1\" nodeid=\"1\"/>\
+             <clusternode name=\"n2\" nodeid=\"2\"/></clusternodes><rm/></cluster>"
+        )
+    };
+    let stops = |text: &str| {
+        let sim = running(2, text);
+        let engine = &sim.daemon(NodeId(1)).expect("n1 is up").engine;
+        let prediction = engine.predict(Time(sim.now), &Assumption::NodeLost { node: "n2".into() });
+        assert_eq!(prediction.refused, None);
+        prediction.steps.iter().any(|step| step.kind == FactKind::QuorumLost)
+    };
+    assert!(stops(&of("")), "one of two votes is not enough");
+    assert!(!stops(&of("<qdevice host=\"witness\"/>")), "two of three votes are");
 }

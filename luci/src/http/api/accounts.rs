@@ -1,4 +1,4 @@
-//! The API's accounts and the audit trail. Tokens are made in the console only: a token must not make a greater one.
+//! The API's accounts and the audit trail; the own account is in `own`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{Answer, Body, made};
 use crate::app::accounts::Roles;
 use crate::app::{App, Who};
 use crate::repo::audit::{AuditEntry, AuditFilter};
-use crate::repo::users::{Role, User};
+use crate::repo::users::{LoginBy, Role, User};
 
 /// Entries in one answer.
 const LINES: i64 = 100;
@@ -49,6 +49,8 @@ struct UserBody {
     name: String,
     everywhere: Option<Role>,
     clusters: BTreeMap<String, Role>,
+    login: LoginBy,
+    second_factor: bool,
     created_at: i64,
 }
 
@@ -57,8 +59,10 @@ async fn user_body(app: &App, user: User) -> Answer<UserBody> {
     let clusters = app.repo.clusters().await?.into_iter();
     Ok(UserBody {
         clusters: clusters.filter_map(|cluster| Some((cluster.name, *grants.get(&cluster.id)?))).collect(),
+        second_factor: app.repo.factor(user.id).await?.is_some(),
         name: user.name,
         everywhere: user.everywhere,
+        login: user.login,
         created_at: user.created_at,
     })
 }
@@ -85,6 +89,10 @@ pub(super) struct RolesBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewUserBody {
     name: String,
+    #[serde(default = "by_password")]
+    login: LoginBy,
+    /// Not for an account that logs in by PAM.
+    #[serde(default)]
     password: String,
     #[serde(default)]
     everywhere: Option<Role>,
@@ -92,9 +100,16 @@ pub(super) struct NewUserBody {
     clusters: BTreeMap<String, Role>,
 }
 
+fn by_password() -> LoginBy {
+    LoginBy::Password
+}
+
 pub(super) async fn add(State(app): State<App>, who: Who, Body(new): Body<NewUserBody>) -> Answer<Response> {
     let roles = Roles { everywhere: new.everywhere, clusters: new.clusters };
-    app.add_user(&who, &new.name, new.password, &roles).await?;
+    match new.login {
+        LoginBy::Password => app.add_user(&who, &new.name, new.password, &roles).await?,
+        LoginBy::Pam => app.add_pam_user(&who, &new.name, &roles).await?,
+    }
     let user = app.account(&new.name).await?;
     let location = format!("/api/v1/users/{}", user.name);
     Ok(made(StatusCode::CREATED, location, user_body(&app, user).await?))
@@ -131,4 +146,39 @@ pub(super) async fn reset_password(
 pub(super) async fn remove(State(app): State<App>, who: Who, Path(name): Path<String>) -> Answer<StatusCode> {
     app.remove_user(&who, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove_factor(State(app): State<App>, who: Who, Path(name): Path<String>) -> Answer<StatusCode> {
+    app.remove_factor(&who, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+pub(super) struct DemandBody {
+    demanded_from: Option<Role>,
+    /// Accounts that must switch theirs on before they can do anything else in a browser.
+    lacking: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewDemandBody {
+    /// `null`: of nobody. It must be said: an empty body lifts nothing.
+    #[serde(deserialize_with = "Option::deserialize")]
+    demanded_from: Option<Role>,
+}
+
+/// Of whom a second factor is demanded.
+pub(super) async fn demand(State(app): State<App>) -> Answer<Json<DemandBody>> {
+    let demanded_from = app.repo.factor_demanded_from().await?;
+    Ok(Json(DemandBody { demanded_from, lacking: app.without_demanded_factor().await? }))
+}
+
+pub(super) async fn set_demand(
+    State(app): State<App>,
+    who: Who,
+    Body(new): Body<NewDemandBody>,
+) -> Answer<Json<DemandBody>> {
+    app.demand_factor(&who, new.demanded_from).await?;
+    demand(State(app)).await
 }

@@ -12,10 +12,12 @@ use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use shared::ids::{NodeName, RequestId, ServiceName};
 use shared::status::{ClusterStatus, Command, ServiceStatus};
+use shared::why::{Assumption, Explanation, Prediction};
 
 use super::nodes::NodeBody;
 use super::{ADMINISTRATOR, Answer, ApiError, Body, LUCI, OPERATOR, VIEWER, made, says, takes};
 use crate::app::clusters::NodeEntry;
+use crate::app::foresight::Told;
 use crate::app::{App, AppError, Who};
 use crate::http::door::{Route, Rule, delete, get, post};
 use crate::http::pages::snapshot;
@@ -24,6 +26,7 @@ use crate::repo::events::EventFilter;
 use crate::repo::requests::{RequestState, StoredRequest};
 use crate::tasks::PairSecret;
 use crate::views::cluster::health;
+use crate::views::timeline::Choice;
 use crate::watcher::Link;
 
 /// Requests and events in one answer.
@@ -73,6 +76,17 @@ pub(super) fn routes() -> Vec<Route> {
             "Target",
             202,
             "Request",
+        )),
+        get("/api/v1/clusters/{cluster}/services/{service}/why", VIEWER, why).doc(says(
+            "Why a service is where and as it is, test by test, as a member tells it now",
+            200,
+            "Explanation",
+        )),
+        post("/api/v1/clusters/{cluster}/predictions", VIEWER, predict).doc(takes(
+            "What would come of something, computed by a member; nothing is done",
+            "Assumption",
+            200,
+            "Prediction",
         )),
         get("/api/v1/clusters/{cluster}/requests", VIEWER, requests).doc(says(
             "Requests, newest first",
@@ -320,12 +334,50 @@ async fn request(State(app): State<App>, Path((name, id)): Path<(String, String)
     Ok(Json(request_body(found.ok_or(AppError::NoSuch { what: "request", name: id })?)))
 }
 
+/// What a member said, and when.
+#[derive(Serialize)]
+struct ToldBody<T> {
+    by: NodeName,
+    at: i64,
+    #[serde(flatten)]
+    what: T,
+}
+
+impl<T> From<Told<T>> for ToldBody<T> {
+    fn from(Told { by, at, what }: Told<T>) -> Self {
+        Self { by, at, what }
+    }
+}
+
+async fn why(
+    State(app): State<App>,
+    Path((name, service)): Path<(String, String)>,
+) -> Answer<Json<ToldBody<Explanation>>> {
+    let cluster = app.cluster(&name).await?;
+    Ok(Json(app.explain(&cluster, &ServiceName::parse(&service)).await?.into()))
+}
+
+async fn predict(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Body(assumption): Body<Assumption>,
+) -> Answer<Json<ToldBody<Prediction>>> {
+    let cluster = app.cluster(&name).await?;
+    Ok(Json(app.predict(&cluster, &assumption).await?.into()))
+}
+
 #[derive(Deserialize)]
 struct WhichEvents {
     #[serde(default)]
     before: Option<i64>,
     #[serde(default)]
     problems: bool,
+    /// `cluster`, `node:NAME`, `service:NAME`.
+    #[serde(default)]
+    about: String,
+    /// `membership`, `fencing`, `services`, `requests`, `configuration`.
+    #[serde(default)]
+    group: String,
 }
 
 async fn events(
@@ -334,7 +386,11 @@ async fn events(
     Query(which): Query<WhichEvents>,
 ) -> Answer<Response> {
     let cluster = app.cluster(&name).await?;
-    let filter = EventFilter { subject: None, problems_only: which.problems, before: which.before };
+    let choice = Choice { about: which.about, group: which.group, problems: which.problems };
+    let filter = choice.filter().ok_or_else(|| {
+        AppError::field("about", "about is cluster, node:NAME or service:NAME; group is one of the timeline's groups")
+    })?;
+    let filter = EventFilter { before: which.before, ..filter };
     Ok(Json(app.repo.events(cluster.id, &filter, LINES).await?).into_response())
 }
 

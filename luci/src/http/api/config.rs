@@ -161,8 +161,16 @@ struct Findings {
     findings: Vec<Finding>,
 }
 
-async fn check(Body(body): Body<CheckText>) -> Json<Findings> {
-    Json(Findings { findings: shared::conf::load(&body.text).findings })
+async fn check(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Body(body): Body<CheckText>,
+) -> Answer<Json<Findings>> {
+    let cluster = app.cluster(&name).await?;
+    let loaded = shared::conf::load(&body.text);
+    let mut findings = loaded.findings.clone();
+    findings.extend(app.agent_differences(&cluster, &loaded).await?);
+    Ok(Json(Findings { findings }))
 }
 
 /// A change that became a version.
@@ -171,12 +179,15 @@ struct ChangedBody {
     version: u64,
     /// Nodes that could not be written to, when the cluster does not run.
     missed: Vec<String>,
+    /// Agents that the change needs and that a node lacks or has otherwise.
+    warnings: Vec<String>,
 }
 
-fn changed(cluster: &Cluster, changed: &Changed) -> Response {
+pub(super) fn changed(cluster: &Cluster, changed: &Changed) -> Response {
     let location = format!("/api/v1/clusters/{}/config/versions/{}", cluster.name, changed.version);
     let missed = changed.missed.iter().map(ToString::to_string).collect();
-    made(StatusCode::CREATED, location, ChangedBody { version: changed.version.0, missed })
+    let warnings = changed.warnings.clone();
+    made(StatusCode::CREATED, location, ChangedBody { version: changed.version.0, missed, warnings })
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,9 @@ mod config;
 mod nodes;
 pub(super) mod once;
 pub(super) mod openapi;
+mod own;
 pub(super) mod problem;
+mod resources;
 mod tasks;
 
 use axum::Json;
@@ -65,15 +67,33 @@ pub(super) fn routes() -> Vec<Route> {
             200,
             "User",
         )),
+        get("/api/v1/second-factor", LUCI, accounts::demand).doc(says(
+            "Of whom a second factor is demanded, and who has none",
+            200,
+            "SecondFactor",
+        )),
+        put("/api/v1/second-factor", LUCI, accounts::set_demand).doc(takes(
+            "Demand a second factor of every account with a role, or of nobody",
+            "NewSecondFactor",
+            200,
+            "SecondFactor",
+        )),
+        delete("/api/v1/users/{name}/second-factor", LUCI, accounts::remove_factor).doc(says(
+            "Take the second factor of an account away and end its sessions",
+            204,
+            "None",
+        )),
         delete("/api/v1/users/{name}", LUCI, accounts::remove).doc(says(
             "Remove an account with its sessions and tokens",
             204,
             "None",
         )),
     ];
+    routes.extend(own::routes());
     routes.extend(clusters::routes());
     routes.extend(nodes::routes());
     routes.extend(config::routes());
+    routes.extend(resources::routes());
     routes.extend(tasks::routes());
     routes
 }

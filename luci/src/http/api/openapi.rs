@@ -14,7 +14,7 @@ const SCHEMAS: &str = include_str!("schemas.json");
 fn needs(rule: Rule) -> String {
     match rule {
         Rule::Open => "Open to everybody.".into(),
-        Rule::Account => "Every account; tells only what it may see.".into(),
+        Rule::Entering | Rule::Account => "Every account; tells only what it may see.".into(),
         Rule::Luci(role) => format!("Needs the role {} everywhere.", role.name()),
         Rule::Cluster(role) | Rule::Task(role) => format!("Needs the role {} on the cluster.", role.name()),
     }

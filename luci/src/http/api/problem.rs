@@ -58,6 +58,7 @@ fn code(error: &AppError) -> &'static str {
         AppError::Ricci(RicciError::Problem { .. }) => "node-refused",
         AppError::Ricci(RicciError::Silent { .. }) => "node-silent",
         AppError::Ricci(RicciError::NotPaired { .. } | RicciError::OtherCertificate { .. }) => "node-not-trusted",
+        AppError::Ricci(RicciError::Older { .. }) => "node-too-old",
         AppError::Ricci(RicciError::Strange { .. }) => "node-strange",
         AppError::Ricci(RicciError::Tls(_)) | AppError::Repo(_) | AppError::Internal(_) => "internal",
     }
@@ -94,6 +95,14 @@ fn body(error: &PageError) -> ProblemBody {
             "Not logged in",
             "the request carries no valid token and no session".into(),
             "Send a token (Authorization: Bearer …), made under Preferences.",
+        ),
+        PageError::FactorFirst => plain(
+            "not-allowed",
+            StatusCode::FORBIDDEN,
+            "A second factor is demanded",
+            "this account must have a second factor and has none; switch it on in the browser, under Preferences"
+                .into(),
+            "Scripts send a token, for which no second factor is asked.",
         ),
         PageError::Unreadable(why) => plain(
             "unreadable",

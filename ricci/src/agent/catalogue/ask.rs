@@ -11,6 +11,7 @@ use shared::conf::secret::{MASK, is_secret};
 use super::installed::provider_and_agent;
 use super::kept::Told;
 use crate::agent::process::{ProcessError, Run};
+use crate::secrets::Resolved;
 
 /// An agent prints its metadata within 0.3 s here; a hanging one must not be waited for long.
 const METADATA_WAIT: Duration = Duration::from_secs(10);
@@ -22,13 +23,18 @@ const COMPLAINT_MAX_CHARS: usize = 200;
 
 fn environment(ocf_root: &Path, name: &str) -> Vec<(String, OsString)> {
     let (provider, agent) = provider_and_agent(name).unwrap_or(("", name));
-    let variables: [(&str, OsString); 7] = [
+    let variables: [(&str, OsString); 11] = [
         ("OCF_ROOT", ocf_root.into()),
         ("OCF_RA_VERSION_MAJOR", "1".into()),
         ("OCF_RA_VERSION_MINOR", "1".into()),
         ("OCF_RESOURCE_TYPE", agent.into()),
         ("OCF_RESOURCE_PROVIDER", provider.into()),
         ("OCF_RESOURCE_INSTANCE", "asked".into()),
+        // Compared as a number by agents that look deeper on demand.
+        ("OCF_CHECK_LEVEL", "0".into()),
+        ("OCF_RESKEY_CRM_meta_timeout", VALIDATE_WAIT.as_millis().to_string().into()),
+        ("OCF_RESKEY_CRM_meta_interval", "0".into()),
+        ("HA_debug", "0".into()),
         ("HA_LOGFACILITY", "none".into()),
     ];
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -59,8 +65,9 @@ pub(super) async fn validate(
     ocf_root: &Path,
     name: &str,
     path: &Path,
-    parameters: &[(String, String)],
+    parameters: &Resolved,
 ) -> Result<AgentSaid, ProcessError> {
+    let Resolved { arguments: parameters, secrets } = parameters;
     let mut environment = environment(ocf_root, name);
     for (name, value) in parameters {
         environment.push((format!("OCF_RESKEY_{name}"), value.into()));
@@ -71,7 +78,7 @@ pub(super) async fn validate(
     match run.end().await {
         Ok(ended) => Ok(AgentSaid {
             code: ended.code,
-            output: mask(&format!("{}{}", ended.stdout, ended.stderr), parameters)
+            output: mask(&format!("{}{}", ended.stdout, ended.stderr), parameters, secrets)
                 .chars()
                 .take(SAID_MAX_CHARS)
                 .collect(),
@@ -86,12 +93,14 @@ pub(super) async fn validate(
     }
 }
 
-/// Replaces every value whose name sounds secret, longest first, so that one inside another leaves no rest.
-pub(in crate::agent) fn mask(output: &str, arguments: &[(String, String)]) -> String {
+/// Replaces every value whose name sounds secret and every one that stood in a file, longest first, so that one inside
+/// another leaves no rest.
+pub(in crate::agent) fn mask(output: &str, arguments: &[(String, String)], referred: &[String]) -> String {
     let mut values: Vec<&str> = arguments
         .iter()
         .filter(|(name, value)| is_secret(name) && !value.is_empty())
         .map(|(_, value)| value.as_str())
+        .chain(referred.iter().map(String::as_str))
         .collect();
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
     values.iter().fold(output.to_owned(), |text, value| text.replace(value, MASK))

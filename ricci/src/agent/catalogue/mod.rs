@@ -4,6 +4,7 @@
 //! in the background, a few agents at a time, so that an agent that hangs delays nobody but itself and is reported.
 
 mod ask;
+pub(crate) mod here;
 mod installed;
 mod kept;
 
@@ -23,6 +24,7 @@ use self::installed::Folders;
 use self::kept::{Answer, Kept};
 use super::files::{self, FileIdentity};
 use super::problem::ApiError;
+use crate::secrets::Secrets;
 
 /// A list that nobody asked for yet waits this long for descriptions; it is complete at the next look.
 const LIST_WAIT: Duration = Duration::from_secs(2);
@@ -44,14 +46,15 @@ struct Inner {
     file: PathBuf,
     kept: Mutex<Kept>,
     asking: Semaphore,
+    secrets: Secrets,
 }
 
 impl Catalogue {
     /// `file`: where it is kept what agents said.
-    pub(super) fn new(ocf_root: PathBuf, fence_dir: PathBuf, file: PathBuf) -> Self {
+    pub(super) fn new(ocf_root: PathBuf, fence_dir: PathBuf, file: PathBuf, secrets: Secrets) -> Self {
         let kept = Mutex::new(Kept::open(&file));
         let folders = Folders { ocf_root, fence_dir };
-        let inner = Inner { folders, file, kept, asking: Semaphore::new(ASKED_AT_ONCE) };
+        let inner = Inner { folders, file, kept, asking: Semaphore::new(ASKED_AT_ONCE), secrets };
         Self { inner: Arc::new(inner), refreshes: Default::default() }
     }
 
@@ -64,6 +67,12 @@ impl Catalogue {
         }
         let inner = Arc::clone(&self.inner);
         files::off_loop(move || inner.look(class)).await.into_iter().map(summary).collect()
+    }
+
+    /// All agents of a class, once each has answered or has been given up.
+    async fn list_all(&self, class: AgentClass) -> Vec<AgentSummary> {
+        self.inner.ask_all(class).await;
+        self.inner.look(class).into_iter().map(summary).collect()
     }
 
     /// Asks in the background whoever is not known, and waits for it a little.
@@ -106,8 +115,10 @@ impl Catalogue {
             return Ok(Validated { complaints, said: None });
         }
         let path = self.path(AgentClass::Resource, name)?;
+        let (secrets, given) = (self.inner.secrets.clone(), parameters.to_vec());
+        let parameters = files::off_loop(move || secrets.resolve(&given)).await?;
         let _place = self.inner.place().await?;
-        let said = ask::validate(&self.inner.folders.ocf_root, name, &path, parameters).await?;
+        let said = ask::validate(&self.inner.folders.ocf_root, name, &path, &parameters).await?;
         Ok(Validated { complaints, said: Some(said) })
     }
 

@@ -18,6 +18,9 @@ use crate::agent::{detach, files, reboot};
 const READY_WAIT: Duration = Duration::from_secs(30);
 /// How long a reboot waits for services to move away.
 const STOP_BEFORE_REBOOT: Duration = Duration::from_secs(120);
+/// It reads its configuration from corosync and goes into the background.
+const QDEVICE: &str = "/usr/sbin/corosync-qdevice";
+const QDEVICE_WAIT: Duration = Duration::from_secs(10);
 /// corosync tells nobody when it is ready, so it is asked this often.
 const READY_POLL: Duration = Duration::from_millis(50);
 
@@ -72,6 +75,16 @@ impl Direct {
             Daemon::Corosync => self.wait_for_corosync().await,
             Daemon::Rgmanager => Ok(()),
         }
+    }
+
+    pub(super) async fn start_qdevice(&self) -> Result<(), HostError> {
+        let (name, program) = ("corosync-qdevice", Path::new(QDEVICE));
+        if !program.is_file() {
+            return Err(HostError::NotInstalled { name, path: program.to_owned() });
+        }
+        let run = Run { program, arguments: &[], environment: &[], stdin: b"", wait: QDEVICE_WAIT };
+        let ended = run.end().await?;
+        if ended.code == Some(0) { Ok(()) } else { Err(HostError::Died { name, said: ended.stderr.trim().to_owned() }) }
     }
 
     async fn wait_for_corosync(&self) -> Result<(), HostError> {

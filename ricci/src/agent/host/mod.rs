@@ -131,6 +131,15 @@ impl Host {
         }
     }
 
+    /// Starts corosync-qdevice beside corosync; it ends with it. Without it the quorum device of the configuration never
+    /// votes.
+    pub(super) async fn start_qdevice(&self) -> Result<(), HostError> {
+        match self {
+            Self::Systemd(systemd) => systemd.start_qdevice().await,
+            Self::Direct(direct) => direct.start_qdevice().await,
+        }
+    }
+
     /// Log files of the daemons; `None` where the journal has them.
     pub(super) fn log_files(&self) -> Option<Vec<(&'static str, PathBuf)>> {
         match self {

@@ -23,6 +23,10 @@ impl Systemd {
         succeed(&["start", unit(daemon)], START_WAIT).await
     }
 
+    pub(super) async fn start_qdevice(&self) -> Result<(), HostError> {
+        succeed(&["start", "corosync-qdevice.service"], START_WAIT).await
+    }
+
     pub(super) async fn stop(&self, daemon: Daemon) -> Result<(), HostError> {
         succeed(&["stop", unit(daemon)], daemon.stop_wait()).await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::api::HostOperationKind;
 
+use super::queue::{Queue, Queued};
 use super::xml::Element;
 use super::{VERSION, cluster, service};
 use crate::agent::app::App;
@@ -102,25 +103,99 @@ pub(super) fn has_ended(report: &Element) -> bool {
     !matches!(report.attribute("status"), Some(SCHEDULED | IN_PROGRESS))
 }
 
-/// Runs all steps; `report` is never locked while one is under way.
-pub(super) async fn run(app: &Arc<App>, origin: &str, batch: &Element, report: &Mutex<Element>) {
-    let change = |change: &dyn Fn(&mut Element)| change(&mut report.lock().unwrap_or_else(PoisonError::into_inner));
-    change(&|report| set_status(report, IN_PROGRESS));
+/// A step that was under way when ricci ended has failed, and those behind it never run.
+pub(super) fn fail_interrupted(batch: &Element, report: &mut Element) {
+    let under_way = |module: &Element| module.attribute("status") == Some(IN_PROGRESS);
+    let Some(number) = report.children.iter().position(under_way) else { return };
+    let request = batch.children.iter().filter(|child| child.name == "module").nth(number);
+    let request = request.and_then(|module| module.child("request"));
+    let function = request.and_then(|request| request.child("function_call")).and_then(|call| call.attribute("name"));
+    let why = Failed::new(
+        "ricci was restarted while this was under way; see whether it was done, and ask again if it is still wanted",
+    );
+    let told = Element::new("function_response").with("function_name", function.unwrap_or_default());
+    let response = Element::new("response")
+        .with("API_version", VERSION)
+        .with("sequence", request.and_then(|request| request.attribute("sequence")).unwrap_or_default())
+        .holding(Element { children: failure(why), ..told });
+    report.children[number].inner.clear();
+    report.children[number].children = vec![response];
+    set_status(&mut report.children[number], REQUEST_FAILED);
+    report.children[number + 1..].iter_mut().for_each(|module| set_status(module, NEVER_RUN));
+    set_status(report, REQUEST_FAILED);
+}
+
+/// What a call that failed tells.
+fn failure(Failed { code, text }: Failed) -> Vec<Element> {
+    vec![
+        var("success", "boolean", "false"),
+        var("error_code", "int", code.to_string()),
+        var("error_description", "string", text),
+    ]
+}
+
+/// Where a batch is kept while it runs.
+pub(super) struct Progress {
+    pub(super) id: u64,
+    pub(super) queue: Queue,
+    pub(super) origin: String,
+    pub(super) batch: Element,
+    /// Never locked while a step is under way.
+    pub(super) report: Arc<Mutex<Element>>,
+}
+
+impl Progress {
+    async fn change(&self, change: impl FnOnce(&mut Element)) {
+        let report = {
+            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut report);
+            report.clone()
+        };
+        let queued = Queued { origin: self.origin.clone(), batch: self.batch.clone(), report };
+        if let Err(error) = self.queue.store(self.id, &queued).await {
+            tracing::warn!(id = self.id, error = shared::chain(&error), "a batch is not kept for a restart of ricci");
+        }
+    }
+
+    fn status_of(&self, number: usize) -> Option<String> {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.children.get(number).and_then(|module| module.attribute("status")).map(str::to_owned)
+    }
+}
+
+/// Runs the steps that have not run yet.
+pub(super) async fn run(app: &Arc<App>, progress: &Progress) {
+    progress.change(|report| set_status(report, IN_PROGRESS)).await;
     let mut ended = DONE;
-    for (number, module) in batch.children.iter().filter(|child| child.name == "module").enumerate() {
-        if ended != DONE {
-            change(&|report| set_status(&mut report.children[number], NEVER_RUN));
+    for (number, module) in progress.batch.children.iter().filter(|child| child.name == "module").enumerate() {
+        if progress.status_of(number).as_deref() == Some(DONE) {
             continue;
         }
-        change(&|report| set_status(&mut report.children[number], IN_PROGRESS));
-        let (status, response) = step(app, origin, module).await;
+        if ended != DONE {
+            progress.change(|report| set_status(&mut report.children[number], NEVER_RUN)).await;
+            continue;
+        }
+        progress.change(|report| set_status(&mut report.children[number], IN_PROGRESS)).await;
+        let (status, response) = step(app, &progress.origin, module).await;
         ended = status;
-        change(&|report| {
-            set_status(&mut report.children[number], status);
-            report.children[number].children = vec![response.clone()];
-        });
+        progress
+            .change(|report| {
+                set_status(&mut report.children[number], status);
+                report.children[number].children = vec![response];
+            })
+            .await;
+        let is_last = number + 1 == progress.report.lock().unwrap_or_else(PoisonError::into_inner).children.len();
+        if status == DONE && reboots(module) && !is_last {
+            // What follows a reboot is for the ricci after it.
+            return std::future::pending().await;
+        }
     }
-    change(&|report| set_status(report, ended));
+    progress.change(|report| set_status(report, ended)).await;
+}
+
+fn reboots(module: &Element) -> bool {
+    let call = module.child("request").and_then(|request| request.child("function_call"));
+    module.attribute("name") == Some("reboot") && call.and_then(|call| call.attribute("name")) == Some("reboot_now")
 }
 
 fn set_status(element: &mut Element, status: &str) {
@@ -150,18 +225,15 @@ async fn step(app: &Arc<App>, origin: &str, module: &Element) -> (&'static str, 
     let function = call.attribute("name").unwrap_or_default();
     let called = call_function(app, origin, name, function, &Arguments(call)).await;
     let mut told = Element::new("function_response").with("function_name", function);
-    let success = |value: bool| var("success", "boolean", value.to_string());
     match called {
         Ok(vars) => {
-            told.children.push(success(true));
+            told.children.push(var("success", "boolean", "true"));
             told.children.extend(vars);
             (DONE, respond(told))
         }
-        Err(Failed { code, text }) => {
-            tracing::info!(origin, module = name, function, why = text, "call of the original protocol failed");
-            told.children.push(success(false));
-            told.children.push(var("error_code", "int", code.to_string()));
-            told.children.push(var("error_description", "string", text));
+        Err(failed) => {
+            tracing::info!(origin, module = name, function, why = failed.text, "call of the original protocol failed");
+            told.children.extend(failure(failed));
             (REQUEST_FAILED, respond(told))
         }
     }

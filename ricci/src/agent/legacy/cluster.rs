@@ -118,13 +118,14 @@ async fn set_conf(app: &Arc<App>, origin: &str, with: &Arguments<'_>) -> Called 
         Ok(Reply::Conf { text: present, .. }) if present == text => return Ok(Vec::new()),
         Ok(_) => {}
         Err(SocketError::NotRunning { .. }) => {
-            let put = PutConf { text, origin: origin.to_owned(), offline: true };
+            let put = PutConf { text, origin: origin.to_owned(), offline: true, despite_agents: false };
             conf::put_offline(app, origin, &put).await?;
             return Ok(Vec::new());
         }
         Err(error) => return Err(error.into()),
     }
-    match app.rgmanager.ask(&Ask::PutConf { text, origin: origin.to_owned() }, PUT_CONF_WAIT).await? {
+    let ask = Ask::PutConf { text, origin: origin.to_owned(), despite_agents: false };
+    match app.rgmanager.ask(&ask, PUT_CONF_WAIT).await? {
         Reply::PutConf { result: PutResult::Accepted { version, .. } } => wait_in_force(app, version).await,
         Reply::PutConf { result: PutResult::Refused { findings } } => {
             let told: Vec<String> =

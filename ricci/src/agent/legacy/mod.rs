@@ -3,18 +3,21 @@
 //!
 //! `server` hands over a connection after the handshake. Trust is that of the HTTP interface: pinned certificates,
 //! pairing by the password of the user `ricci`, slowed down in the same way; nothing but `authenticate` is done for
-//! strangers. Batches live in memory: what must survive a restart (start, stop, reboot) is kept by `operations`.
+//! strangers. Batches are kept on disk while they run and until their report was read.
 
 mod batch;
 mod cluster;
 mod document;
+mod ends;
+mod queue;
 mod service;
 mod xml;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::api::{PairRequest, ProblemCode};
@@ -22,8 +25,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use self::batch::Progress;
+use self::ends::Ends;
+use self::queue::{Queue, Queued};
 use self::xml::Element;
 use super::app::App;
+use super::files;
 use super::fingerprint::Fingerprint;
 use super::pairing;
 
@@ -65,19 +72,61 @@ enum Success {
 #[derive(Debug)]
 pub(super) struct Legacy {
     clients: Semaphore,
+    queue: Queue,
     reports: Mutex<Reports>,
 }
 
-/// Batches by id; `None` while one is under way.
+/// Batches by id.
 #[derive(Debug, Default)]
 struct Reports {
     last_id: u64,
     known: BTreeMap<u64, Arc<Mutex<Element>>>,
 }
 
-impl Default for Legacy {
-    fn default() -> Self {
-        Self { clients: Semaphore::new(CLIENTS_MAX), reports: Mutex::default() }
+impl Legacy {
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self { clients: Semaphore::new(CLIENTS_MAX), queue: Queue::at(state_dir), reports: Mutex::default() }
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for one more report, and its id. Whoever never asks for a report must not fill the memory.
+    fn place(&self, report: &Arc<Mutex<Element>>) -> (u64, Vec<u64>) {
+        let mut reports = self.reports();
+        let mut dropped = Vec::new();
+        while reports.known.len() >= REPORTS_MAX {
+            // One that has ended if there is any: what is under way will be asked for.
+            let has_ended =
+                |report: &Mutex<Element>| batch::has_ended(&report.lock().unwrap_or_else(PoisonError::into_inner));
+            let oldest = reports.known.iter().find(|(_, report)| has_ended(report)).or(reports.known.first_key_value());
+            let Some(id) = oldest.map(|(id, _)| *id) else { break };
+            reports.known.remove(&id);
+            dropped.push(id);
+        }
+        reports.last_id += 1;
+        let id = reports.last_id;
+        reports.known.insert(id, Arc::clone(report));
+        (id, dropped)
+    }
+}
+
+/// At start: takes up the batches that had not ended.
+pub(super) async fn resume(app: &Arc<App>) {
+    let queue = app.legacy.queue.clone();
+    let (last_id, found) = files::off_loop(move || queue.load()).await;
+    app.legacy.reports().last_id = last_id;
+    for (id, Queued { origin, batch, report }) in found {
+        let has_ended = batch::has_ended(&report);
+        let report = Arc::new(Mutex::new(report));
+        app.legacy.reports().known.insert(id, Arc::clone(&report));
+        if !has_ended {
+            tracing::info!(id, origin, "batch of the original protocol taken up again");
+            let progress = Progress { id, queue: app.legacy.queue.clone(), origin, batch, report };
+            let app = Arc::clone(app);
+            tokio::spawn(async move { batch::run(&app, &progress).await });
+        }
     }
 }
 
@@ -150,22 +199,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn receive(&mut self) -> io::Result<Option<Element>> {
         let until = Instant::now() + RECEIVE_WAIT;
         let limit = if self.is_paired() { REQUEST_BYTES_MAX } else { STRANGER_BYTES_MAX };
-        let (mut bytes, mut piece) = (Vec::new(), [0; PIECE]);
+        let (mut bytes, mut piece, mut ends) = (Vec::new(), [0; PIECE], Ends::default());
         while bytes.len() <= limit {
             let mut stopping = self.app.stopping.clone();
             let read = tokio::select! {
                 read = timeout_at(until, self.stream.read(&mut piece)) => read,
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
             };
-            match read {
+            let count = match read {
                 Err(_) => break,
-                Ok(count) => match count? {
-                    0 => return Ok(None),
-                    count => bytes.extend_from_slice(&piece[..count]),
-                },
+                Ok(count) => count?,
+            };
+            if count == 0 {
+                return Ok(None);
             }
-            if let Some(document) = xml::parse(&bytes) {
-                return Ok(Some(document));
+            bytes.extend_from_slice(&piece[..count]);
+            if ends.feed(&piece[..count]) {
+                match xml::parse(&bytes) {
+                    Some(document) => return Ok(Some(document)),
+                    // It has ended and is none: nothing that follows could mend it.
+                    None => break,
+                }
             }
         }
         self.send(&Element::new("Timeout_reached_without_valid_XML_request").render()).await?;
@@ -210,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 (Success::Ok, modules.collect(), false)
             }
             "process_batch" => self.process_batch(request).await,
-            "batch_report" => self.report(request),
+            "batch_report" => self.report(request).await,
             "self_fence" | "force_reboot" => {
                 let kind = shared::api::HostOperationKind::Reboot;
                 match self.app.operations.begin(self.app, kind, false, &self.origin()).await {
@@ -256,43 +310,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     async fn process_batch(&mut self, request: &Element) -> (Success, Vec<Element>, bool) {
         let Some(batch) = request.child("batch") else { return (Success::BatchMissing, Vec::new(), false) };
-        let (id, report) = {
-            let mut reports = self.app.legacy.reports.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever never asks for a report must not fill the memory.
-            while reports.known.len() >= REPORTS_MAX {
-                reports.known.pop_first();
-            }
-            reports.last_id += 1;
-            let (id, report) = (reports.last_id, Arc::new(Mutex::new(batch::scheduled(batch))));
-            reports.known.insert(id, Arc::clone(&report));
-            (id, report)
-        };
-        let (app, origin, batch) = (Arc::clone(self.app), self.origin(), batch.clone());
-        let drawn = Arc::clone(&report);
+        let (origin, batch) = (self.origin(), batch.clone());
+        let queued = Queued { report: batch::scheduled(&batch), origin: origin.clone(), batch: batch.clone() };
+        let report = Arc::new(Mutex::new(queued.report.clone()));
+        let (id, dropped) = self.app.legacy.place(&report);
+        let queue = self.app.legacy.queue.clone();
+        for old in dropped {
+            queue.forget(old).await;
+        }
+        // On disk before anybody hears of it.
+        if let Err(error) = queue.add(id, &queued).await {
+            tracing::error!(error = shared::chain(&error), "a batch is refused because it cannot be kept");
+            self.app.legacy.reports().known.remove(&id);
+            return (Success::InternalError, Vec::new(), false);
+        }
+        let app = Arc::clone(self.app);
+        let progress = Progress { id, queue, origin, batch, report: Arc::clone(&report) };
         // A task of its own: what was begun goes on if the client leaves.
-        let task = tokio::spawn(async move { batch::run(&app, &origin, &batch, &drawn).await });
+        let task = tokio::spawn(async move { batch::run(&app, &progress).await });
         if request.attribute("async") != Some("true") && task.await.is_err() {
             return (Success::InternalError, Vec::new(), false);
         }
-        (Success::Ok, vec![self.take_report(id, &report)], false)
+        (Success::Ok, vec![self.take_report(id, &report).await], false)
     }
 
     /// The report as it is now; one that is finished is forgotten once it was read.
-    fn take_report(&self, id: u64, report: &Mutex<Element>) -> Element {
+    async fn take_report(&self, id: u64, report: &Mutex<Element>) -> Element {
         let mut told = report.lock().unwrap_or_else(PoisonError::into_inner).clone();
         told.attributes.insert(0, ("batch_id".to_owned(), id.to_string()));
         if batch::has_ended(&told) {
-            self.app.legacy.reports.lock().unwrap_or_else(PoisonError::into_inner).known.remove(&id);
+            self.app.legacy.reports().known.remove(&id);
+            self.app.legacy.queue.forget(id).await;
         }
         told
     }
 
-    fn report(&self, request: &Element) -> (Success, Vec<Element>, bool) {
+    async fn report(&self, request: &Element) -> (Success, Vec<Element>, bool) {
         let wrong = (Success::BatchIdWrong, Vec::new(), false);
         let Some(id) = request.attribute("batch_id").and_then(|id| id.parse().ok()) else { return wrong };
-        let known = self.app.legacy.reports.lock().unwrap_or_else(PoisonError::into_inner).known.get(&id).cloned();
+        let known = self.app.legacy.reports().known.get(&id).cloned();
         match known {
-            Some(report) => (Success::Ok, vec![self.take_report(id, &report)], false),
+            Some(report) => (Success::Ok, vec![self.take_report(id, &report).await], false),
             None => wrong,
         }
     }

@@ -83,9 +83,12 @@ async fn change(app: &Arc<App>, function: &str, services: &[Known]) -> Result<()
         }
     }
     if function != "stop" {
-        conf::prepare_start(app).await.map_err(Failed::new)?;
+        let prepared = conf::prepare_start(app).await.map_err(Failed::new)?;
         for (_, daemon, _) in services {
             app.host.start(*daemon).await.map_err(told)?;
+            if *daemon == Daemon::Corosync && prepared.has_qdevice {
+                app.host.start_qdevice().await.map_err(told)?;
+            }
         }
     }
     Ok(())

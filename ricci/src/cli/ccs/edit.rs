@@ -401,7 +401,7 @@ fn add_resource(document: &mut Document, kind: &str, words: &[&str]) -> Result<(
             return Err(Fault::new(format!("Duplicate name: {name}")));
         }
     }
-    Ok(apply(document, &Edit::AddResource { kind: kind.to_owned(), attributes })?)
+    Ok(apply(document, &Edit::AddResource { kind: kind.to_owned(), attributes, actions: Vec::new() })?)
 }
 
 fn remove_resource(document: &mut Document, kind: &str, words: &[&str]) -> Result<(), Fault> {

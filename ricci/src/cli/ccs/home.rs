@@ -50,6 +50,11 @@ impl Home {
         }
     }
 
+    /// Where it is kept what the fence agents of this node say of themselves.
+    pub(super) fn fence_agents_path(&self) -> PathBuf {
+        self.folder.join("fence_agents.json")
+    }
+
     /// Reads the certificate, or makes one at the first use.
     pub(super) fn identity(&self) -> Result<Identity, Fault> {
         let (certificate_path, key_path) = (self.folder.join("cacert.pem"), self.folder.join("privkey.pem"));
@@ -105,9 +110,7 @@ impl Home {
 
     /// Where the draft for a host lies.
     pub(super) fn draft_path(&self, of: &str) -> PathBuf {
-        let name: String =
-            of.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' }).collect();
-        self.folder.join(format!("draft-{name}.json"))
+        self.folder.join(format!("draft-{}.json", file_name(of)))
     }
 
     pub(super) fn draft(&self, of: &str) -> Result<Option<Draft>, Fault> {
@@ -129,6 +132,37 @@ impl Home {
             _ => Ok(()),
         }
     }
+
+    /// Keeps a configuration under its version and the time; where.
+    pub(super) fn back_up(&self, text: &str) -> Result<PathBuf, Fault> {
+        let folder = self.folder.join("backup");
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed("cannot make", &folder, &error));
+            }
+            _ => {}
+        }
+        let head = shared::conf::load(text).conf.map(|conf| (conf.name, conf.version.0)).unwrap_or_default();
+        let cluster: String = file_name(&head.0);
+        let now = OffsetDateTime::now_utc();
+        let stamp = format!(
+            "{:04}{:02}{:02}-{:02}{:02}{:02}",
+            now.year(),
+            u8::from(now.month()),
+            now.day(),
+            now.hour(),
+            now.minute(),
+            now.second()
+        );
+        let path = folder.join(format!("{cluster}-{}-{stamp}.conf", head.1));
+        write(&path, text.as_bytes(), 0o600)?;
+        Ok(path)
+    }
+}
+
+/// What may stand in the name of a file.
+fn file_name(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' }).collect()
 }
 
 fn make() -> Result<(String, String), rcgen::Error> {

@@ -27,7 +27,7 @@ use self::hosts::Hosts;
 pub use self::options::DEFINITION;
 use self::options::{Options, Parsed, parse};
 use self::remote::{Credentials, QUICK, Remote};
-use self::target::Target;
+use self::target::{Target, Terms};
 use super::conf_file::render_findings;
 use super::console::{complain, print};
 use super::{VERSION, getopt, rgmanager_status};
@@ -39,6 +39,9 @@ Without -h and -f: the cluster of this node.
   -h, --host HOST[:PORT]  the cluster of a node that ricci runs on
   -f, --file FILE         a file
   -i, --ignore            write although the checks find errors
+      --despiteagents     write although resource agents find errors
+  -b, --backup            first keep what is there in ~/.ccs/backup
+      --usealt            reach the other nodes by their second address
   -p, --password PASSWORD of the user ricci on HOST, for the first time
       --token TOKEN       instead: what 'ricci token' prints there
   -d, --debug             show the questions to ricci
@@ -47,6 +50,7 @@ Without -h and -f: the cluster of this node.
 Whole configuration:
   --getconf  --setconf (the file of -f to the host of -h)  --checkconf
   --sync  --activate
+  --movesecrets (from the configuration to a file per node)
   --createcluster NAME  --getversion  --setversion N  --incversion
   --start  --stop  --startall  --stopall  [--noenable | --nodisable]
 Nodes:
@@ -105,6 +109,7 @@ fn run() -> Result<String, Fault> {
         Parsed::Version => return Ok(format!("ccs {VERSION}\n")),
     };
     let said = match options.command {
+        None if options.backup => target(&options)?.back_up().map(|()| String::new())?,
         None => String::new(),
         Some("lsserviceopts" | "lsresourceopts") => {
             return list::render_kinds(options.command.unwrap_or_default(), options.words.first().map(String::as_str));
@@ -112,6 +117,7 @@ fn run() -> Result<String, Fault> {
         Some("lsfenceopts") => fence_options(&options)?,
         Some("setconf") => set_conf(&options)?,
         Some("checkconf") => check_conf(&options)?,
+        Some("movesecrets") => move_secrets(&options)?,
         Some(command @ ("start" | "stop" | "startall" | "stopall")) => operate(command, &options)?,
         Some(command) => on_configuration(command, &options)?,
     };
@@ -132,8 +138,36 @@ fn credentials(options: &Options) -> Credentials {
     Credentials { password: options.password.clone(), token: options.token.clone(), debug: options.debug }
 }
 
+fn hosts<'a>(options: &Options, home: &'a Home, credentials: &'a Credentials) -> Hosts<'a> {
+    Hosts { home, credentials, use_alt: options.use_alt, despite_agents: options.despite_agents }
+}
+
+fn terms(options: &Options) -> Terms {
+    Terms { ignore: options.ignore, despite_agents: options.despite_agents }
+}
+
 fn open_host(options: &Options, host: &str) -> Result<Remote, Fault> {
     Remote::open(&Home::open()?, host, &credentials(options))
+}
+
+/// Secrets that stand in the configuration go to a file per node, and the configuration refers to them.
+fn move_secrets(options: &Options) -> Result<String, Fault> {
+    if options.backup {
+        return Err(Fault::usage(
+            "--backup would keep the very secrets that --movesecrets takes out of the configuration",
+        ));
+    }
+    let home = Home::open()?;
+    let credentials = credentials(options);
+    let host =
+        options.host.as_deref().ok_or_else(|| Fault::usage("--movesecrets needs -h HOST: ricci stores the secrets"))?;
+    let from = Remote::open(&home, host, &credentials)?;
+    let moved = hosts(options, &home, &credentials).move_secrets(&from)?;
+    Ok(match moved {
+        0 => "No secret stands in the configuration.\n".to_owned(),
+        1 => "1 secret moved.\n".to_owned(),
+        count => format!("{count} secrets moved.\n"),
+    })
 }
 
 fn target(options: &Options) -> Result<Target, Fault> {
@@ -152,6 +186,7 @@ fn on_configuration(command: &str, options: &Options) -> Result<String, Fault> {
     let (document, findings) = Document::parse(&source.text);
     if command == "getconf" {
         let line_end = if source.text.ends_with('\n') { "" } else { "\n" };
+        // As it is: what is saved here is given back with --setconf.
         return Ok(format!("{}{line_end}", source.text));
     }
     if let Some(finding) = findings.first().filter(|_| !edit::creates(command)) {
@@ -167,7 +202,10 @@ fn on_configuration(command: &str, options: &Options) -> Result<String, Fault> {
         return Err(Fault::usage(format!("--{command} cannot be used like that")));
     };
     let edited = edited?;
-    target.write(&source, &edited.document.print(), options.ignore)?;
+    if options.backup {
+        target.back_up()?;
+    }
+    target.write(&source, &edited.document.print(), terms(options))?;
     if let Some(note) = edited.note {
         complain(&format!("ccs: {note}"));
     }
@@ -185,7 +223,10 @@ fn set_conf(options: &Options) -> Result<String, Fault> {
         None => Target::local()?,
     };
     let source = target.nothing()?;
-    target.write(&source, &text, options.ignore)?;
+    if options.backup {
+        target.back_up()?;
+    }
+    target.write(&source, &text, terms(options))?;
     Ok(String::new())
 }
 
@@ -195,7 +236,7 @@ fn check_conf(options: &Options) -> Result<String, Fault> {
     let text = target.read()?.text;
     let name = options.file.as_ref().map_or("cluster.conf".to_owned(), |file| file.display().to_string());
     let loaded = load(&text);
-    let findings = render_findings(&name, &loaded, Severity::Warning);
+    let findings = render_findings(&name, &loaded.findings, Severity::Warning);
     if !findings.is_empty() {
         complain(findings.trim_end());
     }
@@ -203,7 +244,7 @@ fn check_conf(options: &Options) -> Result<String, Fault> {
         return Err(Fault::new(format!("{name} has errors; no cluster can use it")));
     }
     let (home, credentials) = (Home::open()?, credentials(options));
-    let hosts = Hosts { home: &home, credentials: &credentials };
+    let hosts = hosts(options, &home, &credentials);
     match &target {
         Target::Host(remote) => hosts.compare(&text, Some(&remote.address)),
         Target::File(_) => hosts.compare(&text, None),
@@ -229,7 +270,7 @@ fn operate(command: &str, options: &Options) -> Result<String, Fault> {
     };
     let kind = if command.starts_with("start") { HostOperationKind::Start } else { HostOperationKind::Stop };
     let (home, credentials) = (Home::open()?, credentials(options));
-    let hosts = Hosts { home: &home, credentials: &credentials };
+    let hosts = hosts(options, &home, &credentials);
     let remote = Remote::open(&home, host, &credentials)?;
     if !command.ends_with("all") {
         hosts.operate(&remote, kind, options.keep_boot)?;
@@ -242,7 +283,7 @@ fn operate(command: &str, options: &Options) -> Result<String, Fault> {
 
 fn sync(options: &Options) -> Result<(), Fault> {
     let (home, credentials) = (Home::open()?, credentials(options));
-    let hosts = Hosts { home: &home, credentials: &credentials };
+    let hosts = hosts(options, &home, &credentials);
     match (&options.host, &options.file) {
         (Some(host), _) => hosts.sync(&Remote::open(&home, host, &credentials)?),
         (None, Some(file)) => hosts.sync_text(&Target::File(file.clone()).read()?.text),
@@ -254,11 +295,19 @@ fn sync(options: &Options) -> Result<(), Fault> {
 }
 
 fn fence_options(options: &Options) -> Result<String, Fault> {
+    if options.file.is_some() {
+        return Err(Fault::usage("--lsfenceopts lists agents that are installed, which no file knows: leave out -f"));
+    }
+    let agent = options.words.first();
     let Some(host) = &options.host else {
-        return Err(Fault::new("--lsfenceopts needs -h with a host: the agents that are installed there count"));
+        let home = Home::open()?;
+        return match agent {
+            None => hosts::fence_agents_here(&home),
+            Some(agent) => list::render_fence_agent(agent, &hosts::fence_agent_here(&home, agent)?),
+        };
     };
     let remote = open_host(options, host)?;
-    match options.words.first() {
+    match agent {
         None => hosts::fence_agents(&remote),
         Some(agent) => list::render_fence_agent(agent, &hosts::fence_agent(&remote, agent)?),
     }

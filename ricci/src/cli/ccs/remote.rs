@@ -53,6 +53,13 @@ impl CallError {
         }
     }
 
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem(problem) => Some(problem),
+            Self::Other(_) => None,
+        }
+    }
+
     /// In words, with the findings if there are any.
     pub(super) fn into_fault(self, host: &str) -> Fault {
         match self {

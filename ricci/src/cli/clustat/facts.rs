@@ -1,4 +1,4 @@
-//! Where `clustat` has its facts from: rgmanager, or, when that is silent, corosync for the members alone.
+//! Where `clustat` has its facts from: rgmanager, or, when that is silent or has not joined yet, corosync for the members alone.
 //! Bounded by [`LIMIT`] in all; never guesses what nobody told.
 
 use std::time::{Duration, Instant};
@@ -34,10 +34,12 @@ pub(super) struct NoFacts {
 
 pub(super) fn gather() -> Result<Facts, NoFacts> {
     let begun = Instant::now();
+    let mut told = None;
     let gap = match ask_once(&Ask::Status, LIMIT - RESERVE) {
         Ok(Reply::Status { status }) => {
-            let gap = phase_gap(status.phase).map(|why| format!("Service states unavailable: {why}"));
-            return Ok(Facts { status: *status, gap });
+            let Some(why) = phase_gap(status.phase) else { return Ok(Facts { status: *status, gap: None }) };
+            told = Some(*status);
+            format!("Service states unavailable: {why}")
         }
         Ok(Reply::PermissionDenied) => "Permission denied: only root may see the states of services".to_owned(),
         Ok(Reply::Error { text }) => format!("Service states unavailable: {text}"),
@@ -49,9 +51,11 @@ pub(super) fn gather() -> Result<Facts, NoFacts> {
         Err(error) => format!("Service states unavailable: {}", shared::chain(&error)),
     };
     let left = LIMIT.saturating_sub(begun.elapsed()).max(Duration::from_millis(100));
-    match members::of_corosync(left) {
-        Ok(members) => Ok(Facts { status: status_of(members), gap: Some(gap) }),
-        Err(problem) => Err(no_facts(problem, gap)),
+    // A daemon that has not joined may know neither names nor quorum yet; corosync knows both.
+    match (members::of_corosync(left), told) {
+        (Ok(members), _) => Ok(Facts { status: status_of(members), gap: Some(gap) }),
+        (Err(_), Some(status)) => Ok(Facts { status, gap: Some(gap) }),
+        (Err(problem), None) => Err(no_facts(problem, gap)),
     }
 }
 
@@ -90,6 +94,7 @@ fn status_of(members: members::Members) -> ClusterStatus {
         last_fenced: None,
         fence_proofs: Vec::new(),
         standby: false,
+        watches: Vec::new(),
     });
     ClusterStatus {
         cluster: members.cluster.unwrap_or_else(|| "unknown".to_owned()),

@@ -7,6 +7,7 @@ mod facts;
 mod options;
 mod page;
 mod text;
+mod what_if;
 mod why;
 mod xml;
 
@@ -24,10 +25,10 @@ pub use self::page::{EXIT_UNKNOWN_NAME, Page};
 pub use self::text::render_text;
 pub use self::xml::render_xml;
 use super::clock::{self, Zone};
-use super::console::{complain, print, terminal_width};
+use super::console::{complain, print, terminal_width, wants_color};
 use super::definition::Live;
 use super::likeness::{Closest, closest, closest_service};
-use super::{VERSION, getopt, live};
+use super::{VERSION, getopt, live, members};
 
 /// What all questions of one run may take together.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -48,6 +49,9 @@ usage: clustat [options]
     --why SERVICE [NODE]
                  why SERVICE is as it is, and what speaks for and against
                  each node, or NODE alone; exit code 0 if it runs, 1 if not
+    --what-if-lost MEMBER
+                 what would come of the loss of MEMBER now; nothing is done;
+                 exit code 0 if all that runs would run again, 1 if not
     -Q           print nothing; exit code 0 quorate, 1 not
     -f           accepted for old scripts; clustat is always fast
     -v           print the version and exit
@@ -60,6 +64,7 @@ pub fn main() -> ExitCode {
         Parsed::Run(options) => options,
         Parsed::LocalId => return ExitCode::from(print_local_id()),
         Parsed::Why { service, node, json } => return ExitCode::from(why::show(&service, node.as_deref(), json)),
+        Parsed::WhatIfLost { node, json } => return ExitCode::from(what_if::show(&node, json)),
         Parsed::Version => {
             print(&format!("clustat version {VERSION}\n"));
             return ExitCode::SUCCESS;
@@ -126,6 +131,8 @@ fn show(options: &Options, before: &str) -> Option<u8> {
         only_member: options.member.clone().map(NodeName),
         only_service: options.service.as_deref().map(ServiceName::parse),
         long: options.long,
+        generation: members::ring_number(facts.status.local),
+        color: wants_color(),
         width: terminal_width(),
         ..Page::whole(&facts.status, clock::now(), zone)
     };

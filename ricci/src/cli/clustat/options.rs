@@ -15,7 +15,8 @@ pub const DEFINITION: Definition = Definition {
         value('s', "SERVICE", Completes::Live(Live::Services), "show this service alone"),
         flag('x', "print XML"),
         value('o', "FORMAT", Completes::Words(&["text", "xml", "json"]), "print in this format"),
-        long_value("why", "SERVICE", Completes::Live(Live::Services), "explain why SERVICE is as it is"),
+        long_value("why", "SERVICE", Completes::Live(Live::Services), "explain why SERVICE is as it is").then("[NODE]"),
+        long_value("what-if-lost", "MEMBER", Completes::Live(Live::Nodes), "what would come of the loss of MEMBER"),
         flag('Q', "print nothing; exit code 0 with quorum, 1 without"),
         flag('I', "print the node id of this node"),
         flag('f', "ask this node alone"),
@@ -58,6 +59,11 @@ pub(super) enum Parsed {
         node: Option<String>,
         json: bool,
     },
+    /// `--what-if-lost`.
+    WhatIfLost {
+        node: String,
+        json: bool,
+    },
     Version,
     /// Names of this kind, for shells.
     Complete(String),
@@ -69,7 +75,7 @@ pub(super) enum Parsed {
 
 pub(super) fn parse(arguments: Vec<String>) -> Parsed {
     let mut getopt = Getopt::new(&DEFINITION, arguments);
-    let (mut options, mut why) = (Options::default(), None);
+    let (mut options, mut why, mut lost) = (Options::default(), None, None);
     for item in getopt.by_ref() {
         match item {
             Item::Flag('I') => return Parsed::LocalId,
@@ -83,6 +89,7 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             Item::Flag('l') => options.long = true,
             Item::Flag('f') => {}
             Item::Long("why", service) => why = service,
+            Item::Long("what-if-lost", node) => lost = node,
             Item::Value('i', text) => options.interval = Some(seconds(&text)),
             Item::Value('m', name) => options.member = Some(name),
             Item::Value('s', name) => options.service = Some(name),
@@ -107,6 +114,12 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             ));
         }
         return Parsed::Why { service, node: operands.pop(), json: options.format == Format::Json };
+    }
+    if let Some(node) = lost {
+        return match operands.first() {
+            Some(word) => Parsed::Refused(format!("clustat: '{word}' is one argument too many; --what-if-lost MEMBER")),
+            None => Parsed::WhatIfLost { node, json: options.format == Format::Json },
+        };
     }
     for operand in operands {
         complain(&format!("clustat: '{operand}' is ignored; -m shows one member, -s one service"));

@@ -22,6 +22,10 @@ pub struct Page<'a> {
     pub only_service: Option<ServiceName>,
     /// `-l`.
     pub long: bool,
+    /// The number of corosync's ring, if it is known.
+    pub generation: Option<u64>,
+    /// What is amiss stands out in colour; the characters are the same.
+    pub color: bool,
     /// Columns of the terminal.
     pub width: usize,
     /// When this is shown.
@@ -32,7 +36,18 @@ pub struct Page<'a> {
 impl<'a> Page<'a> {
     /// Everything, 80 columns wide.
     pub fn whole(status: &'a ClusterStatus, now: Time, zone: Zone) -> Self {
-        Self { status, services_known: true, only_member: None, only_service: None, long: false, width: 80, now, zone }
+        Self {
+            status,
+            services_known: true,
+            only_member: None,
+            only_service: None,
+            long: false,
+            generation: None,
+            color: false,
+            width: 80,
+            now,
+            zone,
+        }
     }
 
     /// Neither `-m` nor `-s`.

@@ -5,8 +5,13 @@ use std::fmt::Write as _;
 
 use shared::ids::NodeName;
 use shared::status::{FenceAttempt, FenceDeviceRun, FencingStatus, FencingStep, NodeStatus, Reason, ServiceStatus};
+use shared::text::ServiceState;
 
 use super::page::{Page, runs_rgmanager};
+
+/// What somebody must look at, and what is on its way or not quite as it should be.
+const RED: &str = "31";
+const YELLOW: &str = "33";
 
 const STATE_WIDTH: usize = 14;
 const NAME_WIDTH_MAX: usize = 64;
@@ -41,7 +46,8 @@ pub fn render_text(page: &Page<'_>) -> String {
 
 fn render_head(out: &mut String, page: &Page<'_>) {
     line(out, &format!("Cluster Status for {} @ {}", page.status.cluster, page.zone.ctime(page.now)));
-    line(out, if page.status.quorum.quorate { "Member Status: Quorate" } else { "Member Status: Inquorate" });
+    let (word, color) = if page.status.quorum.quorate { ("Quorate", None) } else { ("Inquorate", Some(RED)) };
+    line(out, &format!("Member Status: {}", tinted(page, word, color)));
     out.push('\n');
     if page.status.nodes.is_empty() {
         line(out, "Resource Group Manager not running; no service information available.");
@@ -55,12 +61,13 @@ fn render_nodes(out: &mut String, page: &Page<'_>) {
     line(out, &format!(" {}{} Status", fit("Member Name", width), fit("ID", 4)));
     line(out, &format!(" {}{} ------", fit("------ ----", width), fit("----", 4)));
     for node in page.nodes() {
-        line(out, &format!(" {} {:>4} {}", fit(node.name.as_str(), width), node.id.0, node_status_text(node)));
+        line(out, &format!(" {} {:>4} {}", fit(node.name.as_str(), width), node.id.0, node_status_text(page, node)));
     }
 }
 
-fn node_status_text(node: &NodeStatus) -> String {
-    let mut text = String::from(if node.online { "Online" } else { "Offline" });
+fn node_status_text(page: &Page<'_>, node: &NodeStatus) -> String {
+    let (word, color) = if node.online { ("Online", None) } else { ("Offline", Some(RED)) };
+    let mut text = tinted(page, word, color);
     if node.local {
         text.push_str(", Local");
     }
@@ -71,7 +78,8 @@ fn node_status_text(node: &NodeStatus) -> String {
         text.push_str(", rgmanager");
     }
     if node.standby {
-        text.push_str(", Standby");
+        text.push_str(", ");
+        text.push_str(&tinted(page, "Standby", Some(YELLOW)));
     }
     text
 }
@@ -82,13 +90,31 @@ fn render_services(out: &mut String, page: &Page<'_>) {
         return;
     }
     let width = name_width(page.width);
-    let mut row = |name: &str, owner: &str, state: &str| {
-        line(out, &format!(" {} {} {}", fit(name, width), fit(owner, width), fit(state, STATE_WIDTH)));
+    let mut row = |name: &str, owner: &str, state: &str, color| {
+        let state = tinted(page, &fit(state, STATE_WIDTH), color);
+        line(out, &format!(" {} {} {state}", fit(name, width), fit(owner, width)));
     };
-    row("Service Name", "Owner (Last)", "State");
-    row("------- ----", "----- ------", "-----");
+    row("Service Name", "Owner (Last)", "State", None);
+    row("------- ----", "----- ------", "-----", None);
     for service in services {
-        row(service.name.as_str(), &owner_text(service, width), &state_text(service));
+        row(service.name.as_str(), &owner_text(service, width), &state_text(service), state_color(service));
+    }
+}
+
+fn state_color(service: &ServiceStatus) -> Option<&'static str> {
+    match service.state {
+        ServiceState::Failed => Some(RED),
+        ServiceState::Recoverable | ServiceState::Recovering => Some(YELLOW),
+        _ if service.frozen || service.partial => Some(YELLOW),
+        _ => None,
+    }
+}
+
+/// The text, in this colour where the page has colours.
+fn tinted(page: &Page<'_>, text: &str, color: Option<&str>) -> String {
+    match color.filter(|_| page.color) {
+        Some(color) => format!("\x1b[{color}m{text}\x1b[m"),
+        None => text.to_owned(),
     }
 }
 
@@ -155,7 +181,10 @@ fn render_fencing(out: &mut String, page: &Page<'_>) {
         }
         match &node.fencing {
             Some(fencing) => render_victim(out, page, node, fencing),
-            None => line(out, &format!("Fencing of {}: due, not begun yet", node.name)),
+            None => {
+                let head = tinted(page, &format!("Fencing of {}", node.name), Some(RED));
+                line(out, &format!("{head}: due, not begun yet"));
+            }
         }
         let waiting = services_waiting_for(page, &node.name);
         if !waiting.is_empty() {
@@ -169,7 +198,8 @@ fn render_fencing(out: &mut String, page: &Page<'_>) {
 
 fn render_victim(out: &mut String, page: &Page<'_>, node: &NodeStatus, fencing: &FencingStatus) {
     let since = page.zone.ctime(fencing.since);
-    line(out, &format!("Fencing of {}: {}, since {since}", node.name, step_text(fencing)));
+    let head = format!("Fencing of {}", node.name);
+    line(out, &format!("{}: {}, since {since}", tinted(page, &head, Some(RED)), step_text(fencing)));
     let last = match &fencing.last {
         Some(attempt) => attempt_text(attempt, &page.zone.ctime(attempt.at)),
         None => "none yet".to_owned(),

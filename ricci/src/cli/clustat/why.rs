@@ -10,17 +10,22 @@ use shared::why::{Explanation, Outcome, Test, Verdict};
 use super::LIMIT;
 use crate::cli::client::{Client, socket_path};
 use crate::cli::console::{complain, print};
+use crate::cli::likeness::closest_service;
 
 /// No answer, or no such service or node.
 const EXIT_UNKNOWN: u8 = 255;
 
 /// Explains a service and returns the exit code: 0 if it runs or is on its way, 1 if not, 255 if nothing is known.
 pub(super) fn show(service: &str, node: Option<&str>, json: bool) -> u8 {
-    let ask = Ask::Explain { service: ServiceName::parse(service) };
-    let reply = Client::connect(&socket_path(), LIMIT).and_then(|mut client| client.ask(&ask, LIMIT));
-    let mut explanation = match reply {
+    let name = ServiceName::parse(service);
+    let ask = Ask::Explain { service: name.clone() };
+    let mut client = match Client::connect(&socket_path(), LIMIT) {
+        Ok(client) => client,
+        Err(error) => return refuse(&shared::chain(&error)),
+    };
+    let mut explanation = match client.ask(&ask, LIMIT) {
         Ok(Reply::Explanation { explanation }) => *explanation,
-        Ok(Reply::Error { text }) => return refuse(&text),
+        Ok(Reply::Error { text }) => return refuse(&format!("{text}{}", meant(&mut client, &name))),
         Ok(_) => return refuse("rgmanager answered another question; are both of the same release?"),
         Err(error) => return refuse(&shared::chain(&error)),
     };
@@ -40,6 +45,16 @@ pub(super) fn show(service: &str, node: Option<&str>, json: bool) -> u8 {
         print(&render(&explanation));
     }
     u8::from(!matches!(explanation.state, ServiceState::Starting | ServiceState::Started | ServiceState::Migrating))
+}
+
+/// Which service may have been meant, if there is none of this name.
+fn meant(client: &mut Client, name: &ServiceName) -> String {
+    let Ok(Reply::Status { status }) = client.ask(&Ask::Status, LIMIT) else { return String::new() };
+    if status.service(name).is_some() {
+        return String::new();
+    }
+    let one = closest_service(name, status.services.iter().map(|service| &service.name));
+    one.map(|one| format!("; closest match: '{one}'")).unwrap_or_default()
 }
 
 fn refuse(sentence: &str) -> u8 {

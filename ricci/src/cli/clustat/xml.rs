@@ -32,8 +32,10 @@ pub fn render_xml(page: &Page<'_>) -> String {
 
 fn render_cluster(out: &mut String, page: &Page<'_>) {
     let name = &page.status.cluster;
-    // No generation travels with the status; readers expect a number.
-    put(out, format_args!("  <cluster name=\"{}\" id=\"{}\" generation=\"0\"/>\n", escape(name), cluster_id(name)));
+    // Readers expect a number.
+    let generation = page.generation.unwrap_or(0);
+    let (name, id) = (escape(name), cluster_id(name));
+    put(out, format_args!("  <cluster name=\"{name}\" id=\"{id}\" generation=\"{generation}\"/>\n"));
     let group_member = page.services_known && page.status.nodes.iter().any(|node| node.local && runs_rgmanager(node));
     if page.status.quorum.quorate {
         put(out, format_args!("  <quorum quorate=\"1\" groupmember=\"{}\"/>\n", u8::from(group_member)));

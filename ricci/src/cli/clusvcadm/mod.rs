@@ -126,6 +126,9 @@ fn run(job: &Job) -> Result<u8, Failed> {
     let opening = opening(job);
     let mut client = match connect() {
         Ok(client) => client,
+        Err(Unreachable::Forbidden) if job.plan => {
+            return Err(Failed("Permission denied: only root may ask for a plan".into()));
+        }
         Err(Unreachable::Forbidden) => {
             say(&format!("{opening}{}\n", ResultCode::PermissionDenied.text()));
             complain("Only root may use clusvcadm.");

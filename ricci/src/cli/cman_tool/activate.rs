@@ -3,12 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use shared::conf::judge::only_agents_refuse;
 use shared::conf::{Severity, load};
-use shared::ids::{ConfDigest, ConfVersion};
+use shared::ids::ConfVersion;
 use shared::socket::{Ask, PutConf, Reply};
 
+use super::options::Terms;
 use crate::cli::client::{Client, socket_path};
-use crate::cli::conf_file::{default_path, read, render_findings};
+
+use crate::cli::conf_file::{default_path, news_of, read, render_findings};
+use crate::cli::console::complain;
 
 /// All members check and store it.
 const STORE_LIMIT: Duration = Duration::from_secs(30);
@@ -19,21 +23,28 @@ const SWITCH_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether it is in force.
 const SWITCH_POLL: Duration = Duration::from_millis(100);
 
-pub(super) fn activate() -> Result<(), String> {
+/// Behind a refusal by agents alone.
+const OVERRULING: &str = "\n'cman_tool version -r -D warn' makes what the agents say warnings, if you know better";
+
+pub(super) fn activate(terms: Terms) -> Result<(), String> {
     let path = default_path();
     let text = read(&path).map_err(|error| shared::chain(&error))?;
     let loaded = load(&text);
+    let asked = ask_in_force();
+    // Errors that the version in force has too are older than the rules, and refuse nothing.
+    let is_excused = |before: &String| load(&text).accept_after(before).is_ok();
     let version = match &loaded.conf {
-        Some(conf) if !loaded.has_errors() => conf.version,
+        Some(conf) if !loaded.has_errors() || asked.as_ref().is_ok_and(|(_, _, before)| is_excused(before)) => {
+            conf.version
+        }
         _ => {
-            let findings = render_findings(&path.display().to_string(), &loaded, Severity::Error);
+            let findings = render_findings(&path.display().to_string(), &loaded.findings, Severity::Error);
             return Err(format!("{} has errors; nothing was changed:\n{}", path.display(), findings.trim_end()));
         }
     };
-    let mut client = Client::connect(&socket_path(), STORE_LIMIT).map_err(|error| shared::chain(&error))?;
-    let (in_force, digest) = in_force(&mut client)?;
+    let (mut client, in_force, before) = asked?;
     // Whoever changed it with ccs before has had it brought into force already.
-    if version == in_force && digest == shared::conf::digest(&text) {
+    if version == in_force && before == text {
         return Ok(());
     }
     if version <= in_force {
@@ -44,24 +55,40 @@ pub(super) fn activate() -> Result<(), String> {
         ));
     }
     let origin = format!("{} with cman_tool", crate::cli::operator());
-    match ask(&mut client, &Ask::PutConf { text, origin })? {
-        Reply::PutConf { result: PutConf::Accepted { version, .. } } => wait_until_in_force(&mut client, version),
+    let offer = Ask::PutConf { text: text.clone(), origin, despite_agents: terms.despite_agents };
+    match ask(&mut client, &offer)? {
+        Reply::PutConf { result: PutConf::Accepted { version, findings, .. } } => {
+            let news = news_of(&text, &before, &findings);
+            let told = render_findings(&path.display().to_string(), &news, Severity::Warning);
+            if !told.is_empty() && !terms.is_silent {
+                complain(told.trim_end());
+            }
+            wait_until_in_force(&mut client, version)
+        }
         Reply::PutConf { result: PutConf::Refused { findings } } => {
+            let what_to_do = if only_agents_refuse(&findings) { OVERRULING } else { "" };
             let told: Vec<String> = findings
                 .iter()
+                .filter(|finding| finding.severity == Severity::Error)
                 .map(|finding| {
                     format!("{}:{}: {}; {}", finding.place.line, finding.place.column, finding.text, finding.hint)
                 })
                 .collect();
-            Err(format!("the cluster refused version {version}; nothing was changed:\n{}", told.join("\n")))
+            Err(format!("the cluster refused version {version}; nothing was changed:\n{}{what_to_do}", told.join("\n")))
         }
         _ => Err(unexpected()),
     }
 }
 
-fn in_force(client: &mut Client) -> Result<(ConfVersion, ConfDigest), String> {
+fn ask_in_force() -> Result<(Client, ConfVersion, String), String> {
+    let mut client = Client::connect(&socket_path(), STORE_LIMIT).map_err(|error| shared::chain(&error))?;
+    let (version, text) = in_force(&mut client)?;
+    Ok((client, version, text))
+}
+
+fn in_force(client: &mut Client) -> Result<(ConfVersion, String), String> {
     match ask(client, &Ask::Conf)? {
-        Reply::Conf { version, digest, .. } => Ok((version, digest)),
+        Reply::Conf { version, text, .. } => Ok((version, text)),
         _ => Err(unexpected()),
     }
 }

@@ -12,12 +12,9 @@ use super::layout::{Facts, NodeFacts};
 use crate::cli::client::ask_once;
 use crate::cli::clock::Zone;
 use crate::cli::conf_file::{default_path, read};
-use crate::cli::fence_domain;
+use crate::cli::{fence_domain, members};
 use crate::corosync::Value;
 use crate::corosync::query::{self, QueryError};
-
-/// Where corosync keeps the number of its last ring.
-const COROSYNC_STATE: &str = "/var/lib/corosync";
 
 /// Asks both, each within `limit`.
 pub(super) fn collect(limit: Duration) -> Result<Facts, String> {
@@ -55,21 +52,31 @@ fn cluster_id(text: &str) -> Option<u32> {
     document.attribute(cman, "cluster_id")?.parse().ok()
 }
 
-/// Corosync does not tell when a node joined; rgmanager remembers when the node's rgmanager did, the newest last.
+/// Corosync does not tell when a node joined; rgmanager remembers when the node's rgmanager did, the newest last. As in
+/// the original, a node that was there before this one is shown with the moment in which this one saw it: its own joining.
 fn add_joins(facts: &mut Facts, told: &[Fact]) {
     let zone = Zone::local();
-    for node in facts.nodes.iter_mut().filter(|node| node.is_member) {
-        let joined = told.iter().rev().find(|fact| match &fact.subject {
-            Subject::Node(name) => fact.kind == FactKind::NodeJoined && node.name.as_ref() == Some(name),
+    let joined = |wanted: Option<&NodeName>| {
+        let is_it = |fact: &&Fact| match &fact.subject {
+            Subject::Node(name) => fact.kind == FactKind::NodeJoined && Some(name) == wanted,
             Subject::Cluster | Subject::Service(_) => false,
-        });
-        node.joined = joined.map(|fact| zone.date_and_time(fact.at));
+        };
+        told.iter().rposition(|fact| is_it(&fact))
+    };
+    let local = facts.nodes.iter().find(|node| Some(node.id) == facts.local);
+    let seen_from_here = joined(local.and_then(|node| node.name.as_ref()));
+    for node in facts.nodes.iter_mut().filter(|node| node.is_member) {
+        let joined = joined(node.name.as_ref()).max(seen_from_here);
+        node.joined = joined.map(|at| zone.date_and_time(told[at].at));
     }
 }
 
 /// The sentence of the original, with the cause.
 pub(super) fn no_corosync(error: &QueryError) -> String {
-    format!("Cannot open connection to cman, is it running ? ({})", shared::chain(error))
+    format!(
+        "Cannot open connection to cman, is it running ? ({}); systemctl start rgmanager starts the cluster on this node",
+        shared::chain(error)
+    )
 }
 
 /// Runs questions to corosync.
@@ -106,7 +113,7 @@ async fn of_corosync(limit: Duration) -> Result<Facts, QueryError> {
     });
     Ok(Facts {
         cluster: cluster.unwrap_or_default(),
-        generation: generation_of(votes.local),
+        generation: members::ring_number(votes.local),
         local: Some(votes.local),
         quorate: votes.quorate,
         votes_expected: votes.votes_expected,
@@ -174,12 +181,6 @@ fn addresses_in(text: &str) -> Vec<String> {
     text.split("ip(").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()
 }
 
-/// The sequence number of the last ring, which corosync stores before it uses it.
-fn generation_of(local: NodeId) -> Option<u64> {
-    let bytes = std::fs::read(format!("{COROSYNC_STATE}/ringid_{local}")).ok()?;
-    bytes.try_into().ok().map(u64::from_ne_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use shared::ids::Time;
@@ -207,7 +208,7 @@ mod tests {
             addresses: Vec::new(),
             last_fenced: None,
         };
-        let mut facts = Facts {
+        let facts = Facts {
             nodes: vec![node(1, "node1", true), node(2, "node2", true), node(3, "node3", false)],
             ..Facts::default()
         };
@@ -217,10 +218,15 @@ mod tests {
             fact(1_793_872_900_000, "node1", FactKind::NodeLeft),
             fact(1_793_872_800_000, "node3", FactKind::NodeJoined),
         ];
-        add_joins(&mut facts, &told);
-        let joined: Vec<Option<String>> = facts.nodes.into_iter().map(|node| node.joined).collect();
-        let expected = Zone::local().date_and_time(Time(1_793_872_800_000));
-        assert_eq!(joined, [Some(expected), None, None]);
+        let joined = |mut facts: Facts| -> Vec<Option<String>> {
+            add_joins(&mut facts, &told);
+            facts.nodes.into_iter().map(|node| node.joined).collect()
+        };
+        let at = |ms| Some(Zone::local().date_and_time(Time(ms)));
+        assert_eq!(joined(facts.clone()), [at(1_793_872_800_000), None, None]);
+        let seen_from_node1 = Facts { local: Some(NodeId(1)), ..facts };
+        let expected = [at(1_793_872_800_000), at(1_793_872_800_000), None];
+        assert_eq!(joined(seen_from_node1), expected, "node2 was there when node1 joined");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use shared::ids::{ConfVersion, NodeId, NodeName};
 /// The protocol version that the original's last release reported; scripts cut the line at its spaces.
 pub const PROTOCOL: &str = "6.2.0";
 
+/// Two words, as wide as a date and a time: who cuts the line at its spaces finds the name of a member in the sixth.
+const JOINED_UNKNOWN: &str = "unknown    unknown";
+
 /// What there is to know about the node and its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
@@ -146,7 +149,7 @@ pub fn render_nodes(facts: &Facts, view: &NodesView) -> Option<String> {
     }
     out.push_str("Node  Sts   Inc   Joined               Name\n");
     for node in nodes {
-        let joined = if node.is_member { node.joined.as_deref().unwrap_or("unknown") } else { "" };
+        let joined = if node.is_member { node.joined.as_deref().unwrap_or(JOINED_UNKNOWN) } else { "" };
         let (state, name) = (state(node), name(node));
         let _ = writeln!(out, "{:>4}   {state}  {:>5}   {joined:<19}  {name}", node.id.0, node.joins);
         if view.fencing {

@@ -42,6 +42,8 @@ usage: cman_tool status | nodes | services | version | wait | expected | votes
     services             the fence domain
     version              the version of cluster.conf in force
       -r                 give /etc/cluster/cluster.conf to all members
+      -D fail|warn|none  what resource agents find wrong refuses it, is only
+                         warned of, or is not even told
     wait [-q] [-t S]     until this node is a member, with -q until there is
                          quorum, at most S seconds; exit code 2 if in vain
     expected -e N        N votes are expected from now on
@@ -71,16 +73,17 @@ fn run(parsed: Parsed) -> Result<(String, u8), String> {
     let done = |()| (String::new(), 0);
     match parsed {
         Parsed::Status => Ok((render_status(&facts::collect(LIMIT)?), 0)),
-        Parsed::Nodes(view) => match render_nodes(&facts::collect(LIMIT)?, &view) {
-            Some(text) => Ok((text, 0)),
-            None => Err(format!("there is no node '{}'", view.only.unwrap_or_default())),
-        },
+        Parsed::Nodes(view) => {
+            let facts = facts::collect(LIMIT)?;
+            let text = render_nodes(&facts, &view);
+            text.map(|text| (text, 0)).ok_or_else(|| orders::no_node(&facts, &view.only.unwrap_or_default()))
+        }
         Parsed::Services => Ok((render_domain(&rgmanager_status::ask(LIMIT)?), 0)),
         Parsed::Version => {
             let status = rgmanager_status::ask(LIMIT)?;
             Ok((render_version(status.conf.map(|conf| conf.version)), 0))
         }
-        Parsed::Activate => activate::activate().map(done),
+        Parsed::Activate(terms) => activate::activate(terms).map(done),
         Parsed::Wait { quorate, limit } => Ok((String::new(), wait(quorate, limit)?)),
         Parsed::Expected(votes) => orders::set_expected(votes).map(done),
         Parsed::Votes { votes, node } => orders::set_votes(votes, node.as_deref()).map(done),

@@ -7,22 +7,25 @@ use super::layout::{Column, NodesView};
 use crate::cli::definition::{Completes, Definition, Live, Operands, flag, value};
 use crate::cli::getopt::{Getopt, Item};
 
+/// `-D`: what becomes of what resource agents find wrong.
+const WORDS_OF_D: [&str; 3] = ["fail", "warn", "none"];
+
 /// `cman_tool` as its user types it.
 pub const DEFINITION: Definition = Definition {
     program: "cman_tool",
     purpose: "the members, votes and configuration of a cluster",
     options: &[
-        flag('a', "nodes: also their addresses"),
-        flag('f', "nodes: also when they were fenced last"),
-        value('F', "COLUMNS", Completes::Words(&["id", "name", "type", "addr"]), "nodes: only these columns"),
-        value('n', "NODE", Completes::Live(Live::Nodes), "the node"),
-        flag('r', "version: give cluster.conf to all members"),
-        flag('S', "version -r: accepted, without effect").hidden(),
-        value('D', "ARGUMENT", Completes::Nothing, "version -r: accepted, without effect").hidden(),
-        flag('q', "wait: until there is quorum"),
-        value('t', "SECONDS", Completes::Nothing, "wait: at most SECONDS"),
-        value('e', "VOTES", Completes::Nothing, "expected: that many votes"),
-        value('v', "VOTES", Completes::Nothing, "votes: that many votes"),
+        flag('a', "with nodes: also their addresses"),
+        flag('f', "with nodes: also when they were fenced last"),
+        value('F', "COLUMNS", Completes::Words(&["id", "name", "type", "addr"]), "with nodes: only these columns"),
+        value('n', "NODE", Completes::Live(Live::Nodes), "with nodes, votes and kill: the node"),
+        flag('r', "with version: give cluster.conf to all members"),
+        flag('S', "with version -r: accepted, without effect").hidden(),
+        value('D', "WORD", Completes::Words(&WORDS_OF_D), "with version -r: fail, or warn, if an agent finds errors"),
+        flag('q', "with wait: until there is quorum"),
+        value('t', "SECONDS", Completes::Nothing, "with wait: at most SECONDS"),
+        value('e', "VOTES", Completes::Nothing, "with expected: that many votes"),
+        value('v', "VOTES", Completes::Nothing, "with votes: that many votes"),
         flag('d', "accepted, without effect").hidden(),
         // Of join: told that cluster.conf says it.
         value('c', "NAME", Completes::Nothing, "no meaning any more").hidden(),
@@ -47,7 +50,7 @@ pub(super) enum Parsed {
     Services,
     Version,
     /// `version -r`.
-    Activate,
+    Activate(Terms),
     Wait {
         quorate: bool,
         /// `None`: for ever.
@@ -68,12 +71,22 @@ pub(super) enum Parsed {
     },
 }
 
+/// `version -r -D`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// What agents refuse is only warned of.
+    pub(super) despite_agents: bool,
+    /// Warnings are not even printed.
+    pub(super) is_silent: bool,
+}
+
 /// What came with the word.
 #[derive(Default)]
 struct Given {
     view: NodesView,
     nodes: Vec<String>,
     activate: bool,
+    terms: Terms,
     quorate: bool,
     timeout: Option<String>,
     expected: Option<String>,
@@ -90,7 +103,13 @@ pub(super) fn parse(arguments: Vec<String>) -> Parsed {
             Item::Flag('r') => given.activate = true,
             Item::Flag('q') => given.quorate = true,
             // All members take a new version together and check it; there is nothing to leave out.
-            Item::Flag('S' | 'd') | Item::Value('D', _) => {}
+            Item::Flag('S' | 'd') => {}
+            Item::Value('D', word) => match word.to_ascii_lowercase().as_str() {
+                "fail" => given.terms = Terms::default(),
+                "warn" => given.terms = Terms { despite_agents: true, is_silent: false },
+                "none" => given.terms = Terms { despite_agents: true, is_silent: true },
+                _ => return wrong(format!("-D takes fail, warn or none, not '{word}'")),
+            },
             Item::Flag('V') => return Parsed::ProgramVersion,
             Item::Flag('h' | '?') => return Parsed::Usage,
             Item::Value('n', node) => given.nodes.push(node),
@@ -127,7 +146,7 @@ fn word(mut given: Given, operands: Vec<String>) -> Parsed {
         }
         ["services"] => Parsed::Services,
         // The version was once an argument of -r; the file says it.
-        ["version"] | ["version", _] if given.activate => Parsed::Activate,
+        ["version"] | ["version", _] if given.activate => Parsed::Activate(given.terms),
         ["version"] => Parsed::Version,
         ["wait"] => wait(&given),
         ["expected"] => match number(given.expected.as_deref()) {

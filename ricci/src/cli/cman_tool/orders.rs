@@ -72,12 +72,17 @@ fn find(facts: &Facts, name: &str) -> Result<NodeId, String> {
     if let Some(node) = found {
         return Ok(node.id);
     }
+    Err(no_node(facts, name))
+}
+
+/// The sentence for a name that no node has.
+pub(super) fn no_node(facts: &Facts, name: &str) -> String {
     let known = facts.nodes.iter().filter_map(|node| node.name.as_ref().map(|name| name.as_str()));
     let hint = match closest(name, known) {
         Closest::One(one) => format!("; closest match: '{one}'"),
         Closest::None | Closest::Several => String::new(),
     };
-    Err(format!("there is no node '{name}'{hint}"))
+    format!("there is no node '{name}'{hint}")
 }
 
 fn quorum_tool(arguments: &[&str]) -> Result<(), String> {

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::Job;
 use super::report::is_answer;
 use crate::cli::clock;
+use crate::cli::conf_file::default_path;
 use crate::rgmanager::fence::{FenceAction, FenceAgents, succeeded};
+use crate::secrets::Secrets;
 
 /// As [`run_agents`], with the agents of this host.
 pub(in crate::cli) fn run_here(job: &Job, node: &Node) -> Result<Vec<FenceAttempt>, String> {
@@ -18,7 +20,7 @@ pub(in crate::cli) fn run_here(job: &Job, node: &Node) -> Result<Vec<FenceAttemp
         .enable_all()
         .build()
         .map_err(|error| format!("cannot run programs: {error}"))?;
-    Ok(runtime.block_on(run_agents(job, node, &FenceAgents::default())))
+    Ok(runtime.block_on(run_agents(job, node, &FenceAgents::default().with_secrets(Secrets::beside(&default_path())))))
 }
 
 /// Carries the job out and tells of each method tried; nothing if cluster.conf defines none.

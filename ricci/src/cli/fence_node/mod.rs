@@ -106,12 +106,18 @@ pub(super) fn conf(rgmanager: Option<&mut Client>) -> Result<Conf, String> {
         // A daemon that has not joined has no configuration in force yet.
         Some(Ok(_)) | None => {
             let path = default_path();
-            (read(&path).map_err(|error| shared::chain(&error))?, path.display().to_string())
+            let nothing_known = |error| {
+                format!(
+                    "there is no rgmanager to ask, and nothing on disk to go by: {}; start the cluster here (systemctl start rgmanager) or do it on another node",
+                    shared::chain(&error)
+                )
+            };
+            (read(&path).map_err(nothing_known)?, path.display().to_string())
         }
     };
     let loaded = shared::conf::load(&text);
     let in_the_way = !loaded.document.is_well_formed() || loaded.findings.iter().any(concerns_fencing);
-    let findings = || render_findings(&origin, &loaded, Severity::Error);
+    let findings = || render_findings(&origin, &loaded.findings, Severity::Error);
     match &loaded.conf {
         Some(conf) if !in_the_way => Ok(conf.clone()),
         _ => Err(format!("{origin} has errors:\n{}", findings().trim_end())),

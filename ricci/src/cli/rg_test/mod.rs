@@ -2,10 +2,11 @@
 //! the order in which a service starts and stops, what another version would change, where a service would go, and the types
 //! that are known.
 //!
-//! Reads a file and prints. Runs no agent: that is rgmanager's alone, which knows what runs where.
+//! Reads a file and prints. Only `test FILE start|stop|status TYPE NAME` runs agents, and not those of a service that rgmanager holds.
 
 mod delta;
 mod describe;
+mod execute;
 mod noop;
 mod rank;
 
@@ -28,6 +29,9 @@ use super::{VERSION, getopt};
 const USAGE: &str = "\
 usage: rg_test test FILE
            what FILE defines: resources, trees, failover domains
+       rg_test test FILE start|stop|status TYPE NAME
+           runs the agents of TYPE NAME on this node, in order; the service must
+           be disabled or frozen, or rgmanager must not run
        rg_test noop FILE start|stop|status TYPE NAME
            in which order the resources of TYPE NAME are started, stopped or
            checked; runs nothing
@@ -48,10 +52,10 @@ pub const DEFINITION: Definition = Definition {
     program: "rg_test",
     purpose: "what a cluster.conf means",
     options: &[
-        long_value("online", "NODES", Completes::Live(Live::Nodes), "rank: the nodes that are online"),
-        long_value("owner", "NODE", Completes::Live(Live::Nodes), "rank: the present owner"),
-        long_value("state", "STATE", Completes::Nothing, "rank: the state of the service"),
-        value('o', "FORMAT", Completes::Words(&["json"]), "delta and rank: print in this format"),
+        long_value("online", "NODES", Completes::Live(Live::Nodes), "with rank: the nodes that are online"),
+        long_value("owner", "NODE", Completes::Live(Live::Nodes), "with rank: the present owner"),
+        long_value("state", "STATE", Completes::Nothing, "with rank: the state of the service"),
+        value('o', "FORMAT", Completes::Words(&["json"]), "with delta and rank: print in this format"),
         flag('v', "print the version"),
         flag('V', "print the version").hidden(),
         flag('h', "print a short help").hidden(),
@@ -64,6 +68,12 @@ pub const DEFINITION: Definition = Definition {
 enum Parsed {
     Test(PathBuf),
     Noop {
+        file: PathBuf,
+        operation: Operation,
+        kind: String,
+        name: String,
+    },
+    Execute {
         file: PathBuf,
         operation: Operation,
         kind: String,
@@ -98,6 +108,10 @@ pub fn main() -> ExitCode {
     match parse(&getopt::process_arguments()) {
         Parsed::Test(file) => test(&file),
         Parsed::Noop { file, operation, kind, name } => noop(&file, operation, &kind, &name),
+        Parsed::Execute { file, operation, kind, name } => match usable(&file) {
+            Some(conf) => execute::execute(&file, &conf, operation, &kind, &name),
+            None => ExitCode::FAILURE,
+        },
         Parsed::Delta { old, new, form } => delta(&old, &new, form),
         Parsed::Rank { file, imagined, form } => rank_nodes(&file, &imagined, form),
         Parsed::Rules => {
@@ -127,9 +141,10 @@ fn parse(arguments: &[String]) -> Parsed {
             Some(operation) => Parsed::Noop { file: file.into(), operation, kind: kind.into(), name: name.into() },
             None => Parsed::Unknown(format!("'{operation}' is none of start, stop, status")),
         },
-        ["test", _, _, _, _] => Parsed::Unknown(
-            "agents are run by rgmanager only; 'noop' shows what would be run, 'clusvcadm' has it done".into(),
-        ),
+        ["test", file, operation, kind, name] => match Operation::parse(operation) {
+            Some(operation) => Parsed::Execute { file: file.into(), operation, kind: kind.into(), name: name.into() },
+            None => Parsed::Unknown(format!("'{operation}' is none of start, stop, status")),
+        },
         ["delta", old, new] => Parsed::Delta { old: old.into(), new: new.into(), form: Form::Text },
         ["delta", old, new, "-o", "json"] => Parsed::Delta { old: old.into(), new: new.into(), form: Form::Json },
         ["rank", file, service, ref rest @ ..] => parse_rank(file, service, rest),
@@ -184,7 +199,9 @@ fn rank_nodes(file: &std::path::Path, imagined: &Imagined, form: Form) -> ExitCo
         (Ok(ranked), Form::Text) => print(&render_rank(&ranked)),
         (Ok(ranked), Form::Json) => print_json(&ranked),
         (Err(unfit), _) => {
-            complain(&format!("rg_test: {unfit} in {}", file.display()));
+            let place =
+                if matches!(unfit, Unfit::NoState(_)) { String::new() } else { format!(" in {}", file.display()) };
+            complain(&format!("rg_test: {unfit}{place}"));
             return ExitCode::FAILURE;
         }
     }
@@ -240,7 +257,7 @@ fn loaded(file: &std::path::Path, least: Severity) -> Option<Loaded> {
         }
     };
     let loaded = load(&text);
-    let findings = render_findings(&file.display().to_string(), &loaded, least);
+    let findings = render_findings(&file.display().to_string(), &loaded.findings, least);
     if !findings.is_empty() {
         complain(findings.trim_end());
     }

@@ -23,7 +23,7 @@ impl Operation {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
@@ -36,8 +36,8 @@ impl Operation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {kind} named '{name}'")]
 pub struct NotFound {
-    kind: String,
-    name: String,
+    pub(super) kind: String,
+    pub(super) name: String,
 }
 
 /// The steps, one per line.
@@ -54,29 +54,37 @@ pub fn render_noop(conf: &Conf, operation: Operation, kind: &str, name: &str) ->
 }
 
 fn steps(conf: &Conf, operation: Operation, kind: &str, name: &str) -> Option<Vec<String>> {
-    if matches!(kind, "service" | "vm") {
-        let service = conf.service(&ServiceName(format!("{kind}:{name}")))?;
-        return Some(service_steps(service, operation));
-    }
-    let wanted = ResourceName(format!("{kind}:{name}"));
-    let resource = conf.services.iter().find_map(|service| find(&service.tree, &wanted))?;
-    let mut order = Vec::new();
-    walk(resource, operation, &mut order);
-    Some(order)
-}
-
-fn service_steps(service: &Service, operation: Operation) -> Vec<String> {
-    let resources = match operation {
-        Operation::Start | Operation::Status => start_order(service),
-        Operation::Stop => stop_order(service),
-    };
+    let (service, resources) = resources(conf, operation, kind, name)?;
     let mut steps: Vec<String> = resources.into_iter().map(|resource| resource.name.0.clone()).collect();
     // A guest is its own and only resource; the service around other resources is a step of its own.
-    if !service.name.0.starts_with("vm:") {
+    if kind == "service" {
         let own = service.name.0.clone();
         if operation == Operation::Stop { steps.push(own) } else { steps.insert(0, own) }
     }
-    steps
+    Some(steps)
+}
+
+/// The resources of a service, or of the part of it below a resource, in the order in which their agents are run.
+pub(super) fn resources<'a>(
+    conf: &'a Conf,
+    operation: Operation,
+    kind: &str,
+    name: &str,
+) -> Option<(&'a Service, Vec<&'a Resource>)> {
+    if matches!(kind, "service" | "vm") {
+        let service = conf.service(&ServiceName(format!("{kind}:{name}")))?;
+        let order = match operation {
+            Operation::Start | Operation::Status => start_order(service),
+            Operation::Stop => stop_order(service),
+        };
+        return Some((service, order));
+    }
+    let wanted = ResourceName(format!("{kind}:{name}"));
+    let (service, resource) =
+        conf.services.iter().find_map(|service| Some((service, find(&service.tree, &wanted)?)))?;
+    let mut order = Vec::new();
+    walk(resource, operation, &mut order);
+    Some((service, order))
 }
 
 fn find<'a>(resources: &'a [Resource], name: &ResourceName) -> Option<&'a Resource> {
@@ -87,15 +95,15 @@ fn find<'a>(resources: &'a [Resource], name: &ResourceName) -> Option<&'a Resour
     )
 }
 
-fn walk(resource: &Resource, operation: Operation, order: &mut Vec<String>) {
+fn walk<'a>(resource: &'a Resource, operation: Operation, order: &mut Vec<&'a Resource>) {
     if operation == Operation::Stop {
         for child in child_stop_order(&resource.kind, &resource.children) {
             walk(child, operation, order);
         }
-        order.push(resource.name.0.clone());
+        order.push(resource);
         return;
     }
-    order.push(resource.name.0.clone());
+    order.push(resource);
     for child in child_start_order(&resource.kind, &resource.children) {
         walk(child, operation, order);
     }

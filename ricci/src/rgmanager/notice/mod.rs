@@ -1,15 +1,16 @@
 //! Failure noticed when it happens: one thread that listens to what the kernel says of addresses, links, mounts and
-//! processes, and names the resource it concerns.
+//! processes, and names the resource it concerns; a task does the same for what systemd says of its units.
 //!
 //! The driver tells it which resources are started here and takes its notices to the engine, which has the resource
-//! checked at once. A notice claims nothing but "look now": whether the resource has failed is for its agent to say.
-//! What the kernel cannot tell, the interval of the check still finds.
+//! checked at once. A notice says "look now": whether the resource has failed is for its agent to say, unless the kernel leaves no
+//! doubt: the very address or mount is gone. What the kernel cannot tell, the interval of the check still finds.
 
 mod mounts;
-mod netlink;
+pub(in crate::rgmanager) mod netlink;
 mod processes;
+mod units;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -21,13 +22,15 @@ use shared::agents::mapping::{self, Runner};
 use shared::conf::model::Conf;
 use shared::ids::{ResourceName, ServiceName, Time};
 use shared::status::{ClusterStatus, ResourceState};
-use tokio::sync::mpsc;
+use shared::watch::{Source, Watch};
+use tokio::sync::{mpsc, watch};
 
 use mounts::Mounts;
-use netlink::{Netlink, Told};
+use netlink::Netlink;
 use processes::Processes;
 
 use super::cgroup::Cgroups;
+use super::links;
 
 /// Notices that wait for the loop. A burst beyond it loses some; the interval of the check makes up for them.
 const NOTICES_MAX: usize = 256;
@@ -42,12 +45,25 @@ pub struct Notice {
     pub resource: ResourceName,
 }
 
+/// A resource of which the kernel told, and in which words if they leave no doubt that it has failed.
+pub type Noticed = (Notice, Option<String>);
+
+/// What one round of listening has found; a burst about one resource is one notice.
+type Concerned = BTreeMap<Notice, Option<String>>;
+
+fn note(concerned: &mut Concerned, name: &Notice, evidence: Option<String>) {
+    let known = concerned.entry(name.clone()).or_default();
+    *known = known.take().or(evidence);
+}
+
 /// What to listen for on behalf of one started resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     address: Option<IpAddr>,
     directory: Option<String>,
     cgroup: Option<PathBuf>,
+    /// Where systemd shows the unit on its bus.
+    unit: Option<String>,
     /// When it was started; a restarted one has new processes.
     since: Time,
 }
@@ -62,6 +78,8 @@ pub struct Watched {
     configured: Targets,
     started: Targets,
     shared: Arc<Shared>,
+    sources: Vec<Watch>,
+    bus: watch::Receiver<units::Missing>,
 }
 
 #[derive(Debug)]
@@ -70,18 +88,34 @@ struct Shared {
     wake: OwnedFd,
 }
 
-/// Starts the thread. Notices come as soon as resources are watched.
-pub fn start(cgroups: Option<Cgroups>) -> std::io::Result<(Watched, mpsc::Receiver<Notice>)> {
+/// Starts the thread, and the task that listens to systemd. Notices come as soon as resources are watched.
+pub fn start(cgroups: Result<Cgroups, String>) -> std::io::Result<(Watched, mpsc::Receiver<Noticed>)> {
     let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let shared = Arc::new(Shared { targets: Mutex::default(), wake });
     let (give, notices) = mpsc::channel(NOTICES_MAX);
-    let listener = Listener::new(Arc::clone(&shared), give);
+    let (say_missing, bus) = watch::channel(Some(units::NOT_YET.to_owned()));
+    // Ends by itself when nobody takes its notices any more.
+    tokio::spawn(units::listen(None, Arc::clone(&shared), give.clone(), say_missing));
+    let (listener, mut sources) = Listener::new(Arc::clone(&shared), give);
+    sources.insert(0, Watch::of(Source::Cgroups, &cgroups));
     std::thread::Builder::new().name("notice".into()).spawn(move || listener.listen())?;
-    let watched = Watched { cgroups, configured: Targets::new(), started: Targets::new(), shared };
+    let cgroups = cgroups.ok();
+    let watched = Watched { cgroups, configured: Targets::new(), started: Targets::new(), shared, sources, bus };
     Ok((watched, notices))
 }
 
 impl Watched {
+    /// What can be listened to on this node, and what not.
+    pub fn sources(&self) -> Vec<Watch> {
+        let units = Watch { source: Source::Units, missing: self.bus.borrow().clone() };
+        self.sources.iter().cloned().chain([units]).collect()
+    }
+
+    /// Changes when systemd's bus comes or goes.
+    pub fn bus(&self) -> watch::Receiver<Option<String>> {
+        self.bus.clone()
+    }
+
     /// A configuration is in force.
     pub fn watch(&mut self, conf: &Conf) {
         self.configured.clear();
@@ -99,8 +133,12 @@ impl Watched {
                     Runner::Ocf { .. } | Runner::Lsb { .. } => Some(cgroups.of_resource(&service.name, &resource.name)),
                     Runner::Builtin => None,
                 });
+                let unit = match &mapped.runner {
+                    Runner::Systemd { unit } => Some(units::path_of(unit)),
+                    Runner::Ocf { .. } | Runner::Lsb { .. } | Runner::Builtin => None,
+                };
                 let name = Notice { service: service.name.clone(), resource: resource.name.clone() };
-                self.configured.insert(name, Target { address, directory, cgroup, since: Time(0) });
+                self.configured.insert(name, Target { address, directory, cgroup, unit, since: Time(0) });
             }
         }
     }
@@ -144,7 +182,7 @@ impl Shared {
 /// The thread's side.
 struct Listener {
     shared: Arc<Shared>,
-    notices: mpsc::Sender<Notice>,
+    notices: mpsc::Sender<Noticed>,
     targets: Targets,
     netlink: Option<Netlink>,
     mounts: Option<Mounts>,
@@ -153,19 +191,30 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(shared: Arc<Shared>, notices: mpsc::Sender<Notice>) -> Self {
-        let told = |what: &str, error: std::io::Error| {
-            tracing::warn!("the kernel does not tell of {what} ({error}); only the checks at their interval find it");
-        };
-        Self {
+    /// With what of it works here.
+    fn new(shared: Arc<Shared>, notices: mpsc::Sender<Noticed>) -> (Self, Vec<Watch>) {
+        let (netlink, mounts, processes) = (Netlink::open(), Mounts::open(), Processes::open());
+        let pidfd = processes.as_ref().map_err(ToString::to_string).and_then(|_| processes::pidfd_works());
+        let sources = vec![
+            Watch::of(Source::Processes, &pidfd),
+            Watch::of(Source::Addresses, &netlink),
+            Watch::of(Source::Mounts, &mounts),
+        ];
+        for Watch { source, missing } in &sources {
+            if let Some(why) = missing {
+                tracing::info!("not listened to: {} ({why}); the checks at their interval find it", source.text());
+            }
+        }
+        let listener = Self {
             shared,
             notices,
             targets: Targets::new(),
-            netlink: Netlink::open().map_err(|error| told("addresses and links", error)).ok(),
-            mounts: Mounts::open().map_err(|error| told("mounts", error)).ok(),
-            processes: Processes::open().map_err(|error| told("empty cgroups", error)).unwrap_or_default(),
+            netlink: netlink.ok(),
+            mounts: mounts.ok(),
+            processes: processes.unwrap_or_default(),
             look_again: BTreeMap::new(),
-        }
+        };
+        (listener, sources)
     }
 
     fn listen(mut self) {
@@ -177,9 +226,9 @@ impl Listener {
                     return;
                 }
             };
-            let mut concerned = BTreeSet::new();
+            let mut concerned = Concerned::new();
             if ready.wake {
-                self.take_targets();
+                self.take_targets(&mut concerned);
             }
             if ready.netlink {
                 self.take_netlink(&mut concerned);
@@ -191,9 +240,9 @@ impl Listener {
                 self.take_processes(&mut concerned);
             }
             self.look_again();
-            for notice in concerned {
+            for told in concerned {
                 // Full: see NOTICES_MAX.
-                let _ = self.notices.try_send(notice);
+                let _ = self.notices.try_send(told);
             }
         }
     }
@@ -230,7 +279,7 @@ impl Listener {
         })
     }
 
-    fn take_targets(&mut self) {
+    fn take_targets(&mut self, concerned: &mut Concerned) {
         let _ = rustix::io::read(&self.shared.wake, &mut [0_u8; 8]);
         let next = self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (name, target) in &self.targets {
@@ -240,41 +289,64 @@ impl Listener {
             }
         }
         for (name, target) in &next {
-            if self.targets.get(name) != Some(target)
-                && let Some(cgroup) = &target.cgroup
-            {
+            if self.targets.get(name) == Some(target) {
+                continue;
+            }
+            if let Some(cgroup) = &target.cgroup {
                 self.processes.watch(name, cgroup);
+            }
+            // What went between its start and now was told before anybody listened for it.
+            if self.is_gone(target) {
+                note(concerned, name, None);
             }
         }
         self.targets = next;
     }
 
-    fn take_netlink(&mut self, concerned: &mut BTreeSet<Notice>) {
+    /// Whether the kernel does not know the address or the mount of a resource that has just been started. A directory may be
+    /// known by another path: its agent is asked.
+    fn is_gone(&self, target: &Target) -> bool {
+        let mounted = |directory: &String| self.mounts.is_none() || mounts::is_mounted(directory.trim_end_matches('/'));
+        target.address.is_some_and(|address| matches!(links::find(address), Ok(None)))
+            || target.directory.as_ref().is_some_and(|directory| !mounted(directory))
+    }
+
+    fn take_netlink(&mut self, concerned: &mut Concerned) {
         let Some(netlink) = &mut self.netlink else { return };
         for told in netlink.take() {
             let concerns = |address: IpAddr| match told {
-                Told::AddressGone(gone) => gone == address,
+                netlink::Told::AddressGone(gone) => gone == address,
                 // Which addresses a link carried is quicker asked of their agents than kept.
-                Told::LinkDown | Told::Missed => true,
+                netlink::Told::LinkDown | netlink::Told::Missed => true,
             };
-            let names = self.targets.iter().filter(|(_, target)| target.address.is_some_and(concerns));
-            concerned.extend(names.map(|(name, _)| name.clone()));
+            let evidence = match told {
+                // Asked once more: somebody may have put it back at once, or on another link.
+                netlink::Told::AddressGone(gone) => matches!(links::find(gone), Ok(None))
+                    .then(|| format!("the kernel says that the address {gone} was removed from this node")),
+                netlink::Told::LinkDown | netlink::Told::Missed => None,
+            };
+            for (name, _) in self.targets.iter().filter(|(_, target)| target.address.is_some_and(concerns)) {
+                note(concerned, name, evidence.clone());
+            }
         }
     }
 
-    fn take_mounts(&mut self, concerned: &mut BTreeSet<Notice>) {
+    fn take_mounts(&mut self, concerned: &mut Concerned) {
         let Some(mounts) = &mut self.mounts else { return };
         let changed = mounts.take();
-        let names = self.targets.iter().filter(|(_, target)| {
-            target.directory.as_deref().is_some_and(|directory| changed.contains(directory.trim_end_matches('/')))
-        });
-        concerned.extend(names.map(|(name, _)| name.clone()));
+        for (name, target) in &self.targets {
+            let Some(directory) = target.directory.as_deref().map(|it| it.trim_end_matches('/')) else { continue };
+            if let Some(gone) = changed.get(directory) {
+                let words = || format!("the kernel says that nothing is mounted on {directory} any more");
+                note(concerned, name, gone.then(words));
+            }
+        }
     }
 
-    fn take_processes(&mut self, concerned: &mut BTreeSet<Notice>) {
+    fn take_processes(&mut self, concerned: &mut Concerned) {
         for name in self.processes.take() {
             self.look_again.insert(name.clone(), Instant::now() + LOOK_AGAIN);
-            concerned.insert(name);
+            note(concerned, &name, None);
         }
     }
 

@@ -24,14 +24,20 @@ impl Mounts {
         self.file.as_fd()
     }
 
-    /// Places whose mount is gone or another one (also one that became read-only).
-    pub(super) fn take(&mut self) -> BTreeSet<String> {
-        let Ok(text) = std::fs::read_to_string(MOUNTINFO) else { return BTreeSet::new() };
+    /// Places whose mount is gone or another one (also one that became read-only); true: nothing is mounted there any more.
+    pub(super) fn take(&mut self) -> BTreeMap<String, bool> {
+        let Ok(text) = std::fs::read_to_string(MOUNTINFO) else { return BTreeMap::new() };
         let now = parse(&text);
         let changed = changed(&self.known, &now);
+        let told = changed.into_iter().map(|place| (place.clone(), !now.contains_key(&place))).collect();
         self.known = now;
-        changed
+        told
     }
+}
+
+/// Whether something is mounted there now. What cannot be read is taken for mounted: nobody is told in vain.
+pub(super) fn is_mounted(place: &str) -> bool {
+    std::fs::read_to_string(MOUNTINFO).map_or(true, |text| parse(&text).contains_key(place))
 }
 
 fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> BTreeSet<String> {

@@ -21,8 +21,8 @@ const RTM_DELLINK: u16 = 17;
 const RTM_DELADDR: u16 = 21;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
-const IFF_UP: u32 = 0x1;
-const IFF_RUNNING: u32 = 0x40;
+pub(in crate::rgmanager) const IFF_UP: u32 = 0x1;
+pub(in crate::rgmanager) const IFF_RUNNING: u32 = 0x40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
@@ -66,11 +66,18 @@ impl Netlink {
     }
 }
 
-/// One datagram holds messages, each with a header of 16 bytes: length, type, flags, sequence, port.
-fn read_datagram(mut rest: &[u8], links: &mut BTreeMap<u32, bool>, told: &mut Vec<Told>) {
-    while let (Some(length), Some(kind)) = (number_u32(rest, 0), number_u16(rest, 4)) {
-        let length = length as usize;
-        let Some(body) = rest.get(16..length) else { return };
+/// Type and body of each message of a datagram. Each has a header of 16 bytes: length, type, flags, sequence, port.
+pub(in crate::rgmanager) fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (length, kind) = (number_u32(rest, 0)? as usize, number_u16(rest, 4)?);
+        let body = rest.get(16..length)?;
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some((kind, body))
+    })
+}
+
+fn read_datagram(datagram: &[u8], links: &mut BTreeMap<u32, bool>, told: &mut Vec<Told>) {
+    for (kind, body) in messages(datagram) {
         match kind {
             RTM_DELADDR => told.extend(address_of(body).map(Told::AddressGone)),
             RTM_DELLINK => {
@@ -87,13 +94,12 @@ fn read_datagram(mut rest: &[u8], links: &mut BTreeMap<u32, bool>, told: &mut Ve
             }
             _ => {}
         }
-        rest = rest.get(aligned(length)..).unwrap_or_default();
     }
 }
 
 /// An address message: 8 bytes (family first), then attributes. The local address is the one that an agent sets;
 /// on links without a peer both attributes name it.
-fn address_of(body: &[u8]) -> Option<IpAddr> {
+pub(in crate::rgmanager) fn address_of(body: &[u8]) -> Option<IpAddr> {
     let mut attributes = body.get(8..)?;
     let mut found = None;
     while let (Some(length), Some(kind)) = (number_u16(attributes, 0), number_u16(attributes, 2)) {
@@ -119,11 +125,11 @@ fn aligned(length: usize) -> usize {
     length.max(4).next_multiple_of(4)
 }
 
-fn number_u32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(in crate::rgmanager) fn number_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn number_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(in crate::rgmanager) fn number_u16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 

@@ -101,6 +101,12 @@ impl Processes {
     }
 }
 
+/// Whether the kernel hands out pidfds and lets them be waited for.
+pub(super) fn pidfd_works() -> Result<(), String> {
+    let own = rustix::process::getpid();
+    pidfd_open(own, PidfdFlags::empty()).map(drop).map_err(|error| error.to_string())
+}
+
 fn is_empty(events: &Path) -> bool {
     std::fs::read_to_string(events).is_ok_and(|text| text.lines().any(|line| line == "populated 0"))
 }

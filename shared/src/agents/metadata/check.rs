@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentSchema, Given, Parameter, ParameterType};
+use super::{AgentClass, AgentSchema, Given, Parameter, ParameterType};
 
 /// What is to be said of one parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +27,14 @@ pub fn check(schema: &AgentSchema, given: &[(String, String)]) -> Vec<Complaint>
                 complaints.push(complaint(true, format!("{} is required", parameter.name)));
             }
             None => {}
-            Some(value) => {
-                if let Some(why) = value_fault(&parameter.kind, value) {
-                    let shown = if parameter.secret { crate::conf::secret::MASK } else { value };
+            Some(own) => {
+                if let Some(why) = value_fault(&parameter.kind, own) {
+                    let shown = if parameter.secret { crate::conf::secret::MASK } else { own };
                     complaints.push(complaint(true, format!("{}=\"{shown}\" cannot be right: {why}", parameter.name)));
                 }
-                if let (true, Some(newer)) = (parameter.deprecated, &parameter.replaced_by) {
-                    let text = format!("{} is an older name; give {newer} instead", parameter.name);
-                    complaints.push(complaint(false, text));
-                }
+                let newer = parameter.replaced_by.as_ref().filter(|_| parameter.deprecated);
+                let told = newer.map(|newer| older_name(schema, parameter, newer, value(newer).is_some()));
+                complaints.extend(told.map(|(is_fault, text)| complaint(is_fault, text)));
             }
         }
     }
@@ -46,6 +45,18 @@ pub fn check(schema: &AgentSchema, given: &[(String, String)]) -> Vec<Complaint>
         text: format!("{} does not know the parameter {name}", schema.name),
     }));
     complaints
+}
+
+/// What is to be said of a parameter that is given by an older name. Given both, an agent takes either, or ends with an error;
+/// of a fence agent nobody may have to guess which machine it switches off.
+fn older_name(schema: &AgentSchema, parameter: &Parameter, newer: &str, both: bool) -> (bool, String) {
+    let older = &parameter.name;
+    match (schema.class, both) {
+        (AgentClass::Fence, true) => {
+            (true, format!("{older} and {newer} are two names of one thing: give {newer} alone"))
+        }
+        _ => (false, format!("{older} is an older name; give {newer} instead")),
+    }
 }
 
 fn older_names<'s>(schema: &'s AgentSchema, parameter: &'s Parameter) -> impl Iterator<Item = &'s Parameter> {

@@ -20,6 +20,9 @@ const PER_RUN: [&str; 4] = ["action", "option", "help", "version"];
 const PER_NODE: [&str; 4] = ["plug", "port", "nodename", "nodeid"];
 /// Secrets that agents give a name which is no secret elsewhere.
 const SECRET_IN_AGENTS: [&str; 2] = ["token", "test_pass"];
+/// Parameters of resource agents that their metadata calls required and that they do without, as RHEL 6 did: a file system whose
+/// type is not given is mounted as what it is found to be.
+const DONE_WITHOUT: [(&str, &str); 1] = [("Filesystem", "fstype")];
 
 /// Reads what an agent printed for `meta-data` (resource) or `metadata` (fence). A warning printed before the XML is
 /// passed over.
@@ -66,7 +69,11 @@ impl Reader<'_> {
         let aliases = aliases.collect();
         let actions = self.read_actions(root);
         let promotable = actions.iter().any(|action| action.name == "promote");
-        let parameters = self.read_parameters(root);
+        let mut parameters = self.read_parameters(root);
+        for parameter in parameters.iter_mut().filter(|one| DONE_WITHOUT.contains(&(name.as_str(), one.name.as_str())))
+        {
+            parameter.required = false;
+        }
         let version = self.attribute(root, "version");
         let Self { class, remarks, .. } = self;
         Ok(AgentSchema {

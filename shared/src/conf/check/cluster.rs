@@ -2,6 +2,7 @@
 
 use super::{Context, Rule, same_name_without_case};
 use crate::conf::document::ElementId;
+use crate::conf::duration::parse_duration_ms;
 
 pub(super) const RULES: &[Rule] = &[
     check_cluster_name,
@@ -13,6 +14,7 @@ pub(super) const RULES: &[Rule] = &[
     check_single_elements,
     check_elements_without_effect,
     check_transport,
+    check_self_protection,
 ];
 
 /// The original hashed the name and took no more than this.
@@ -28,6 +30,21 @@ fn check_cluster_name(ctx: &mut Context<'_>) {
             format!("the cluster name {name} is longer than the {CLUSTER_NAME_LENGTH_ORIGINAL} characters of RHEL 6");
         let hint = "nothing needs to be done unless nodes of RHEL 6 read this file";
         ctx.info("cluster-name-long", ctx.document.attribute_place(root, "name"), text, hint);
+    }
+}
+
+/// `watchdog` and `quorum_loss_reboot` of `<rm>`: what cannot be meant would protect nobody, and silently.
+fn check_self_protection(ctx: &mut Context<'_>) {
+    let Some(&rm) = ctx.document.select("/cluster/rm").first() else { return };
+    if let Some(device) = ctx.text(rm, "watchdog").filter(|device| !device.starts_with('/')) {
+        let text = format!("watchdog=\"{device}\" is not the path of a device");
+        let hint = "write the whole path, e.g. /dev/watchdog";
+        ctx.error("watchdog-path", ctx.document.attribute_place(rm, "watchdog"), text, hint);
+    }
+    if let Some(limit) = ctx.text(rm, "quorum_loss_reboot").filter(|limit| parse_duration_ms(limit) == 0) {
+        let text = format!("quorum_loss_reboot=\"{limit}\" is no time, so that no node ever reboots itself");
+        let hint = "write a number of seconds or e.g. 2m; leave it out if no node shall reboot itself";
+        ctx.error("quorum-loss-reboot-time", ctx.document.attribute_place(rm, "quorum_loss_reboot"), text, hint);
     }
 }
 
@@ -119,12 +136,12 @@ fn check_two_node(ctx: &mut Context<'_>) {
         let text = format!("two_node is set, but the cluster has {count} nodes");
         let hint = "remove two_node and expected_votes from <cman>";
         ctx.error("two-node-count", ctx.document.attribute_place(cman, "two_node"), text, hint);
-    } else if conf.cman.two_node && conf.cman.votes_expected != Some(1) {
+    } else if conf.cman.two_node && conf.cman.votes_expected != Some(1) && conf.qdevice.is_none() {
         let Some(cman) = cman else { return };
         let text = "two_node is set without expected_votes=\"1\"".to_owned();
         let hint = "set expected_votes to 1, as the original demanded";
         ctx.warning("two-node-votes", ctx.document.attribute_place(cman, "two_node"), text, hint);
-    } else if !conf.cman.two_node && count == 2 {
+    } else if !conf.cman.two_node && count == 2 && conf.qdevice.is_none() {
         let place = ctx.document.place(cman.unwrap_or(root));
         let text =
             "two nodes without two_node: when one is lost the other loses quorum and stops all services".to_owned();
@@ -144,7 +161,7 @@ fn check_votes(ctx: &mut Context<'_>) {
         }
         return;
     }
-    let sum: u32 = conf.nodes.iter().map(|node| node.votes).fold(0, u32::saturating_add);
+    let sum = conf.votes();
     if let Some(expected) = conf.cman.votes_expected
         && expected != sum
         && let Some(cman) = ctx.document.select("/cluster/cman").first().copied()
@@ -164,6 +181,8 @@ fn check_single_elements(ctx: &mut Context<'_>) {
     for path in [
         "/cluster/cman",
         "/cluster/totem",
+        "/cluster/qdevice",
+        "/cluster/logging",
         "/cluster/fence_daemon",
         "/cluster/clusternodes",
         "/cluster/fencedevices",
@@ -187,15 +206,17 @@ fn check_single_elements(ctx: &mut Context<'_>) {
 
 /// Elements of RHEL 6 that nothing reads today, and why.
 const WITHOUT_EFFECT: &[(&str, bool, &str)] = &[
-    ("/cluster/quorumd", true, "quorum disks have no successor here; the votes of the nodes decide"),
+    (
+        "/cluster/quorumd",
+        true,
+        "quorum disks are gone; <qdevice> names a host outside the cluster that votes in their place",
+    ),
     ("/cluster/cman/multicast", false, "corosync's knet sends to each node by itself"),
     ("/cluster/cman/altmulticast", false, "corosync's knet sends to each node by itself"),
-    ("/cluster/totem/interface", false, "links follow from the names and altnames of the nodes"),
     ("/cluster/dlm", false, "the lock manager is configured in /etc/dlm/dlm.conf"),
     ("/cluster/gfs_controld", false, "GFS2 needs no daemon of its own today"),
     ("/cluster/group", false, "groupd is gone"),
     ("/cluster/clvmd", false, "use lvmlockd"),
-    ("/cluster/logging", false, "programs log to the journal and corosync to its log file"),
     ("/cluster/uidgid", false, "put a file into /etc/corosync/uidgid.d"),
     ("/cluster/fence_xvmd", false, "fence_virtd is configured in /etc/fence_virt.conf"),
     ("/cluster/rm/events", true, "event scripts are not run"),
@@ -203,7 +224,8 @@ const WITHOUT_EFFECT: &[(&str, bool, &str)] = &[
 ];
 
 fn check_elements_without_effect(ctx: &mut Context<'_>) {
-    const KNOWN: [&str; 6] = ["cman", "totem", "fence_daemon", "clusternodes", "fencedevices", "rm"];
+    const KNOWN: [&str; 8] =
+        ["cman", "totem", "fence_daemon", "clusternodes", "fencedevices", "rm", "qdevice", "logging"];
     for (path, matters, reason) in WITHOUT_EFFECT {
         let Some(element) = ctx.document.select(path).first().copied() else { continue };
         let text = format!("<{}> has no effect", ctx.document.name(element));

@@ -1,11 +1,13 @@
 //! Rules for fence devices and the fence methods of nodes.
 
 use super::{Context, Rule, same_name, suggestion};
+use crate::agents::fence_names::{REFUSE_TWO_NAMES, is_same_argument, name_of_today};
 use crate::conf::document::ElementId;
 
 pub(super) const RULES: &[Rule] = &[
     check_device_names,
     check_device_agents,
+    check_arguments_given_twice,
     check_device_references,
     check_methods,
     check_nodes_can_be_fenced,
@@ -92,13 +94,45 @@ fn check_argument(ctx: &mut Context<'_>, element: ElementId, key: &str, value: &
     }
 }
 
+/// Where a fence device is used.
+const INSTANCES: [&str; 2] =
+    ["/cluster/clusternodes/clusternode/fence/method/device", "/cluster/clusternodes/clusternode/unfence/device"];
+
+/// One element that gives an argument under its older name and under the one of today.
+fn check_arguments_given_twice(ctx: &mut Context<'_>) {
+    let devices = devices(ctx);
+    let instances: Vec<_> = INSTANCES.iter().flat_map(|path| ctx.document.select(path)).collect();
+    for element in devices.iter().chain(&instances).copied() {
+        let device = ctx.text(element, "name").unwrap_or_default();
+        let definition = devices.iter().find(|one| ctx.document.attribute(**one, "name") == Some(device));
+        let agent = definition.and_then(|one| ctx.text(*one, "agent")).unwrap_or_default();
+        let attributes = ctx.document.attributes(element);
+        for (index, (name, value)) in attributes.iter().enumerate() {
+            let Some((first, other)) = attributes[..index].iter().find(|(first, _)| is_same_argument(first, name))
+            else {
+                continue;
+            };
+            let older = if name_of_today(first) == *first { name } else { first };
+            let text = format!("{first} and {name} of fence device {device} are two names of one argument");
+            let place = ctx.document.attribute_place(element, name);
+            if REFUSE_TWO_NAMES.contains(&agent) {
+                let hint = format!("leave out {older}: {agent} does not run when it is given both");
+                ctx.error("argument-twice", place, text, hint);
+            } else if value != other {
+                let hint = format!("leave out {older}: which of the two values counts is left to the agent");
+                ctx.error("argument-twice", place, text, hint);
+            } else {
+                ctx.warning("argument-twice", place, text, format!("leave out {older}"));
+            }
+        }
+    }
+}
+
 fn check_device_references(ctx: &mut Context<'_>) {
     let devices = devices(ctx);
     let names: Vec<&str> = devices.iter().filter_map(|device| ctx.document.attribute(*device, "name")).collect();
     let mut used = Vec::new();
-    for path in
-        ["/cluster/clusternodes/clusternode/fence/method/device", "/cluster/clusternodes/clusternode/unfence/device"]
-    {
+    for path in INSTANCES {
         for instance in ctx.document.select(path) {
             for (key, value) in ctx.document.attributes(instance) {
                 check_argument(ctx, instance, key, value);

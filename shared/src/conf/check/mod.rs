@@ -5,7 +5,10 @@
 
 mod cluster;
 mod fencing;
+mod logging;
+mod quorum;
 mod resources;
+mod secrets;
 mod services;
 
 use super::Loaded;
@@ -20,7 +23,16 @@ pub const NAME_LENGTH_MAX: usize = 255;
 /// All rules that concern one configuration by itself.
 pub(super) fn check(document: &Document, reading: &Reading) -> Vec<Finding> {
     let mut ctx = Context { document, reading, findings: Vec::new() };
-    for rule in cluster::RULES.iter().chain(fencing::RULES).chain(services::RULES).chain(resources::RULES) {
+    let rooms = [
+        cluster::RULES,
+        quorum::RULES,
+        logging::RULES,
+        fencing::RULES,
+        services::RULES,
+        resources::RULES,
+        secrets::RULES,
+    ];
+    for rule in rooms.concat() {
         rule(&mut ctx);
     }
     ctx.findings
@@ -43,6 +55,41 @@ pub fn check_successor(old: &Conf, new: &Loaded) -> Vec<Finding> {
         refuse("cluster-name-changed", "name", text, "the name of a cluster cannot change while it exists".to_owned());
     }
     findings
+}
+
+/// Errors that the configuration in force has as well do not keep somebody from changing something else: they become
+/// warnings. A rule can be newer than the configuration that breaks it (docs/decisions/0008).
+pub fn drop_known_errors(present: &[Finding], next: &mut [Finding]) {
+    let mut known: Vec<(&str, String)> =
+        errors(present).map(|old| (old.rule.as_str(), without_places(&old.text))).collect();
+    for finding in next.iter_mut().filter(|finding| finding.severity == Severity::Error) {
+        let text = without_places(&finding.text);
+        // Each old error excuses one: the same mistake made once more is new.
+        if let Some(index) = known.iter().position(|old| old.0 == finding.rule && old.1 == text) {
+            known.swap_remove(index);
+            finding.severity = Severity::Warning;
+            finding.hint = format!("the version in force has this error too: {}", finding.hint);
+        }
+    }
+}
+
+fn errors(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.severity == Severity::Error)
+}
+
+/// Lines move when something is added above them.
+fn without_places(text: &str) -> String {
+    let mut words = text.split(' ').peekable();
+    let mut out = Vec::new();
+    while let Some(word) = words.next() {
+        out.push(word);
+        if matches!(word, "line" | "(line")
+            && words.peek().is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            words.next();
+        }
+    }
+    out.join(" ")
 }
 
 type Rule = fn(&mut Context<'_>);
@@ -149,4 +196,29 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "<cluster name=\"c\" config_version=\"1\"><clusternodes><clusternode name=\"a\" nodeid=\"1\"/></clusternodes><rm>\n\
+        <service name=\"x\"><ip ref=\"10.0.0.1\"/></service>\n<service name=\"x\"/>\n</rm></cluster>";
+
+    fn left(next: &str) -> Vec<String> {
+        let mut findings = super::super::load(next).findings;
+        drop_known_errors(&super::super::load(OLD).findings, &mut findings);
+        errors(&findings).map(|finding| finding.rule.clone()).collect()
+    }
+
+    #[test]
+    fn what_was_wrong_before_excuses_itself_once_and_nothing_else() {
+        assert_eq!(left(OLD), Vec::<String>::new());
+        let moved = OLD.replace("<rm>\n", "<rm>\n<service name=\"new\"/>\n\n");
+        assert_eq!(left(&moved), Vec::<String>::new());
+        let more = OLD.replace("</rm>", "<service name=\"y\"><ip ref=\"10.0.0.2\"/></service></rm>");
+        assert_eq!(left(&more), ["unknown-reference"]);
+        let thrice = OLD.replace("</rm>", "<service name=\"x\"/></rm>");
+        assert_eq!(left(&thrice), ["name-duplicate"]);
+    }
 }

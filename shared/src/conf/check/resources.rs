@@ -21,6 +21,7 @@ pub(super) const RULES: &[Rule] = &[
     check_definitions_run,
     check_trees_run,
     check_attributes,
+    check_attributes_of_machines,
     check_kind_notes,
     check_nesting,
     check_definitions_have_no_children,
@@ -244,6 +245,19 @@ fn check_attributes(ctx: &mut Context<'_>) {
     }
 }
 
+/// A virtual machine is a service and a resource in one; what it has of a service is known to the rules of services.
+fn check_attributes_of_machines(ctx: &mut Context<'_>) {
+    for element in services(ctx) {
+        let Some(row) = mapping::kind(ctx.document.name(element)) else { continue };
+        for (name, value) in ctx.document.attributes(element) {
+            let told = matches!(row.attribute(name).map(|it| it.becomes), Some(Becomes::Ignored(_)));
+            if told && !matches!(value.trim(), "" | "0" | "no" | "off" | "false") {
+                check_attribute(ctx, element, row, name);
+            }
+        }
+    }
+}
+
 fn check_attribute(ctx: &mut Context<'_>, element: ElementId, row: &Kind, name: &str) {
     match row.attribute(name).map(|attribute| attribute.becomes) {
         Some(Becomes::Ignored(reason)) => {
@@ -348,13 +362,14 @@ fn check_limits(ctx: &mut Context<'_>, element: ElementId, number: &str, time: &
     }
 }
 
-/// One address or disk in two services would be in use on two nodes as soon as the services run apart.
+/// One address or disk in two services would be in use on two nodes as soon as the services run apart; twice in one service, the
+/// second stop would take it away from what stands below the first.
 fn check_shared_use(ctx: &mut Context<'_>) {
     let reading = ctx.reading;
     let mut first: BTreeMap<(&str, &str), &crate::ids::ServiceName> = BTreeMap::new();
     for located in &reading.resources {
         let kind = located.resource.kind.as_str();
-        if !matches!(kind, "ip" | "fs" | "lvm") {
+        if mapping::kind(kind).is_none_or(|row| row.max_instances != 1) {
             continue;
         }
         let Some(name) = ctx.document.attribute(located.element, "ref") else { continue };
@@ -364,10 +379,39 @@ fn check_shared_use(ctx: &mut Context<'_>) {
                 let hint = "put what needs it into one service; on two nodes at once it would do damage";
                 ctx.warning("shared-by-services", ctx.document.place(located.element), text, hint);
             }
-            Some(_) => {}
+            Some(service) => {
+                let text = format!("the {kind} {name} stands in {service} more than once");
+                let hint = "use it once, above everything that needs it";
+                ctx.warning("used-twice", ctx.document.place(located.element), text, hint);
+            }
             None => {
                 first.insert((kind, name), &located.service);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_may_be_used_once_is_told_when_it_is_used_twice_and_what_may_be_shared_is_not() {
+        let rules = |services: &str| -> Vec<String> {
+            let text = format!(
+                "<cluster name='c' config_version='1'><clusternodes><clusternode name='a' nodeid='1'/></clusternodes><rm>\
+                 <resources><fs name='d' device='/dev/x' mountpoint='/srv' fstype='ext4'/><script name='s' file='/etc/init.d/s'/>\
+                 </resources>{services}</rm></cluster>"
+            );
+            let findings = crate::conf::load(&text).findings;
+            let of_use =
+                findings.into_iter().filter(|one| ["used-twice", "shared-by-services"].contains(&one.rule.as_str()));
+            of_use.map(|one| one.text).collect()
+        };
+        let twice =
+            "<service name='one'><fs ref='d'><script ref='s'/></fs><script ref='s'><fs ref='d'/></script></service>";
+        assert_eq!(rules(twice), ["the fs d stands in service:one more than once"]);
+        let apart = "<service name='one'><fs ref='d'/><script ref='s'/></service><service name='two'><fs ref='d'/>\
+                     <script ref='s'/></service>";
+        assert_eq!(rules(apart), ["the fs d is used by service:one and service:two"]);
+        assert!(rules("<service name='one'><fs ref='d'/></service>").is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Rule, same_name, same_name_without_case, suggestion};
+use crate::agents::mapping::is_true;
 use crate::conf::document::ElementId;
 use crate::conf::duration::{atoi, is_duration};
 use crate::conf::view;
@@ -20,6 +21,8 @@ pub(super) const RULES: &[Rule] = &[
     check_recovery,
     check_times,
     check_services_run_something,
+    check_service_attributes_without_effect,
+    check_migrate,
 ];
 
 fn domains(ctx: &Context<'_>) -> Vec<ElementId> {
@@ -207,5 +210,40 @@ fn check_services_run_something(ctx: &mut Context<'_>) {
             let text = format!("{name} has no resources: it counts as started and runs nothing");
             ctx.info("service-empty", ctx.document.place(element), text, "add resources");
         }
+    }
+}
+
+/// Attributes of a service that asked for something which needs no asking today, and why.
+const WITHOUT_EFFECT: [(&str, &str); 2] = [
+    (
+        "nfslock",
+        "exports give up their locks when they stop, and an nfsserver resource takes those of the clients along",
+    ),
+    ("nfs_client_cache", "each check of an export asks the kernel, which takes no time worth saving"),
+];
+
+fn check_service_attributes_without_effect(ctx: &mut Context<'_>) {
+    let central = ctx.reading.conf.as_ref().is_some_and(|conf| conf.rm.central_processing);
+    for service in services(ctx) {
+        for (name, reason) in WITHOUT_EFFECT {
+            if ctx.text(service, name).is_some_and(is_true) {
+                let text = format!("{name} of <{}> has no effect", ctx.document.name(service));
+                ctx.info("attribute-ignored", ctx.document.attribute_place(service, name), text, reason);
+            }
+        }
+        if !central && ctx.text(service, "priority").is_some_and(|priority| atoi(priority) != 0) {
+            let place = ctx.document.attribute_place(service, "priority");
+            let text = "priority has no effect without central processing";
+            ctx.info("attribute-ignored", place, text.to_owned(), "write <rm central_processing=\"1\">");
+        }
+    }
+}
+
+fn check_migrate(ctx: &mut Context<'_>) {
+    for machine in services(ctx).into_iter().filter(|&element| ctx.document.name(element) == "vm").collect::<Vec<_>>() {
+        let Some(how) = ctx.text(machine, "migrate").filter(|how| !matches!(*how, "live" | "pause")) else { continue };
+        let text = format!("migrate=\"{how}\" is not known and counts as live");
+        let place = ctx.document.attribute_place(machine, "migrate");
+        ctx.warning("migrate-unknown", place, text, "use live or pause");
     }
 }

@@ -210,11 +210,14 @@ impl Power {
         }
         let mut input = maker.stdin.take().context("the maker has an input")?;
         writeln!(input, "{PLUGGED}")?;
-        let mut init = String::new();
-        output.read_line(&mut init)?;
-        let init = init.trim().parse().context("the maker did not start pid 1")?;
-        expect(output, BOOTED)?;
-        Ok(init)
+        // The maker tells the number of pid 1, and pid 1 that it is up, in whichever order they come to it.
+        let (first, second) = (word(output)?, word(output)?);
+        let number = match (first == BOOTED, second == BOOTED) {
+            (false, true) => first,
+            (true, false) => second,
+            _ => bail!("expected a number and \"{BOOTED}\", got \"{first}\" and \"{second}\""),
+        };
+        number.parse().context("the maker did not start pid 1")
     }
 
     fn wait(&self, mut maker: Child, output: BufReader<impl Read>) -> i32 {
@@ -241,11 +244,17 @@ impl Power {
     }
 }
 
-fn expect(output: &mut impl BufRead, word: &str) -> Result<()> {
-    let mut line = String::new();
-    output.read_line(&mut line)?;
-    if line.trim() != word {
-        bail!("expected \"{word}\", got \"{}\"", line.trim());
+fn expect(output: &mut impl BufRead, wanted: &str) -> Result<()> {
+    let got = word(output)?;
+    if got != wanted {
+        bail!("expected \"{wanted}\", got \"{got}\"");
     }
     Ok(())
+}
+
+/// The next line.
+fn word(output: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    Ok(line.trim().to_owned())
 }

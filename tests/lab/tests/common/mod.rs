@@ -11,7 +11,7 @@ use std::time::Duration;
 use lab::{Lab, LabOptions, Nic, Place};
 
 /// Long enough for a busy machine; every wait ends at its event.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// How long to listen for an answer before calling it silence.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);

@@ -48,6 +48,9 @@ struct Arguments {
     /// Run a story of tests/scenarios and print its transcript; `--trace` for every message.
     #[arg(long)]
     story: Vec<std::path::PathBuf>,
+    /// With `--story`: print nothing, and fail at the first that goes otherwise than its transcript.
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -95,7 +98,14 @@ fn tell_stories(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for path in &arguments.story {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let story = Story::parse(&text)?;
-        match story.run(&path.with_file_name("conf"), arguments.trace) {
+        let told = story.run(&path.with_file_name("conf"), arguments.trace);
+        if arguments.check {
+            if told? != story.expected {
+                bail!("{} goes otherwise than it is written", path.display());
+            }
+            continue;
+        }
+        match told {
             Ok(transcript) => write!(out, "{}----\n{transcript}\n", story.head)?,
             Err(error) => writeln!(out, "{}----\n{error:#}\n", story.head)?,
         }

@@ -2,8 +2,8 @@
 //! Pacemaker on hosts of the same kind.
 //!
 //! Small: three hosts with fifty services each, on the lab, also while a fence agent hangs; neither luci nor ricci runs
-//! there. Large: 32 nodes with 2,000 services, served to `clustat` by a control socket, and to `crm_mon` as a CIB in a
-//! file, because no machine holds 32 hosts. Times are taken by a small program on the host itself.
+//! there. Large: 32 nodes with 2,000 services, once held by a true rgmanager whose 31 fellows are away, once all at work as a
+//! status served to `clustat` by a control socket, and to `crm_mon` as a CIB in a file, because no machine holds 32 hosts. Times are taken by a small program on the host itself.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
@@ -20,6 +20,8 @@ use crate::{large, pacemaker};
 const HOSTS: usize = 3;
 const SERVICES: usize = 50 * HOSTS;
 const FORMING: Duration = Duration::from_secs(180);
+/// Before rgmanager joins, the agents of all services are asked whether they run here.
+const FORMING_LARGE: Duration = Duration::from_secs(600);
 const FAILOVER: Duration = Duration::from_secs(60);
 /// Of one series of runs.
 const SERIES: Duration = Duration::from_secs(300);
@@ -74,13 +76,16 @@ pub(crate) fn measure(wanted: &Wanted) -> Result<()> {
         "Wall time of the whole command, milliseconds, min / median / max of {} (others: {others}).",
         wanted.runs
     ));
+    print("No luci and no ricci runs anywhere: clustat asks rgmanager alone.");
     print(&format!("\n{HOSTS} hosts, {SERVICES} services"));
     small(wanted.runs)?;
     let with_pacemaker = !wanted.without_pacemaker && pacemaker::installed();
     if with_pacemaker {
         small_pacemaker(others)?;
     }
-    print(&format!("\n{} nodes, {} services", large::NODES, large::SERVICES));
+    print(&format!("\n{} nodes, {} services, one rgmanager at work", large::NODES, large::SERVICES));
+    true_large(wanted.runs)?;
+    print(&format!("\n{} nodes, {} services, all of them at work: a status made up", large::NODES, large::SERVICES));
     large::measure(wanted.runs, with_pacemaker.then_some(others))
 }
 
@@ -110,6 +115,25 @@ fn small(runs: usize) -> Result<()> {
         victim.fencing.as_ref().filter(|fencing| fencing.step == shared::status::FencingStep::Running).map(|_| ())
     })?;
     series(&cluster.lab, "clustat, a fence hangs", runs, &["clustat"])
+}
+
+/// One host holds the state of all services of 32 nodes; the others are away, and the services are not started.
+fn true_large(runs: usize) -> Result<()> {
+    let mut options = ClusterOptions::web(1);
+    options.absent = large::NODES as usize - 1;
+    options.fence_daemon = "clean_start=\"1\"".to_owned();
+    options.rm = (1..=large::SERVICES).fold(String::new(), |mut rm, number| {
+        let dummy = format!("<ocf name=\"d{number:04}\" provider=\"heartbeat\" type=\"Dummy\"/>");
+        let _ = writeln!(rm, "    <service name=\"s{number:04}\" autostart=\"0\">{dummy}</service>");
+        rm
+    });
+    let cluster = Cluster::boot(options)?;
+    cluster.wait_members(1, &[1], FORMING_LARGE)?;
+    cluster.wait_state(1, &format!("s{:04}", large::SERVICES), ServiceState::Disabled, FORMING_LARGE)?;
+    series(&cluster.lab, "clustat", runs, &["clustat"])?;
+    series(&cluster.lab, "clustat -x", runs, &["clustat", "-x"])?;
+    // The exit code of a disabled service is its number, which `time` would take for a failure.
+    series(&cluster.lab, "clustat -Q", runs, &["clustat", "-Q"])
 }
 
 fn small_pacemaker(runs: usize) -> Result<()> {

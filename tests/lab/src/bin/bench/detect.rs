@@ -38,6 +38,10 @@ pub(crate) struct Detection {
     check: Vec<f64>,
     /// Address removed → on the interface again.
     address: Vec<f64>,
+    /// What the agent's own stop and start took of it; ours only.
+    address_agent: Vec<f64>,
+    /// The same stop and start, run by hand on the other host in the same round: what nobody can be faster than; ours only.
+    address_alone: Vec<f64>,
     /// Unmounted → the first run of the agent about it begins; ours only.
     noticed: Vec<f64>,
     /// Unmounted → mounted again.
@@ -48,6 +52,8 @@ pub(crate) struct Detection {
 pub(crate) fn measure(runs: usize, with_pacemaker: bool) -> Result<Vec<Detection>> {
     let mut all = vec![ours(runs).context("our suite")?];
     if with_pacemaker {
+        // Pacemaker needs a whole interval for each failure: whoever does not wait that long has ours.
+        print(&all);
         all.push(theirs(runs).context("Pacemaker")?);
     }
     Ok(all)
@@ -70,6 +76,8 @@ pub(crate) fn print(all: &[Detection]) {
     row("  of it beside the agents' own stops and starts", |suite| &suite.beside_agents);
     row("    of that the check that found it", |suite| &suite.check);
     row("address removed -> back", |suite| &suite.address);
+    row("  of it the agent's own stop and start", |suite| &suite.address_agent);
+    row("  the same agent run by hand on an idle host", |suite| &suite.address_alone);
     row("unmounted -> the agent is asked", |suite| &suite.noticed);
     row("unmounted -> mounted again", |suite| &suite.mounted);
 }
@@ -98,12 +106,16 @@ fn ours(runs: usize) -> Result<Detection> {
         let answered = answered_after(&poller, at)?;
         cluster.wait_owner(1, "web", 1, LIMIT)?;
         let lines = log_after(&cluster, at)?;
-        found.beside_agents.push(answered - agents_took(&lines, answered, &[" stop", " start"]));
-        found.check.push(agents_took(&lines, answered, &[" monitor"]));
+        found.beside_agents.push(answered - agents_took(&lines, "service:web ", answered, &[" stop", " start"]));
+        found.check.push(agents_took(&lines, "service:web ", answered, &[" monitor"]));
         found.answered.push(answered);
         std::thread::sleep(REST);
-        found.address.push(remove_address(&cluster.lab)?);
+        let (at, back) = remove_address(&cluster.lab)?;
         cluster.wait_owner(1, "address", 1, LIMIT)?;
+        let lines = log_after(&cluster, at)?;
+        found.address_agent.push(agents_took(&lines, "service:address ", back, &[" stop", " start"]));
+        found.address.push(back);
+        found.address_alone.push(address_alone(&cluster.lab)?);
         std::thread::sleep(REST);
         let (at, mounted) = unmount(&cluster.lab)?;
         found.mounted.push(mounted);
@@ -128,7 +140,7 @@ fn theirs(runs: usize) -> Result<Detection> {
         found.answered.push(answered_after(&poller, at)?);
         pacemaker::at_rest(&lab)?;
         std::thread::sleep(REST);
-        found.address.push(remove_address(&lab)?);
+        found.address.push(remove_address(&lab)?.1);
         pacemaker::at_rest(&lab)?;
         std::thread::sleep(REST);
         found.mounted.push(unmount(&lab)?.1);
@@ -170,12 +182,31 @@ fn answered_after(poller: &HttpPoller, at: f64) -> Result<f64> {
     Ok(epoch_s(answer.ended) - at)
 }
 
-fn remove_address(lab: &Lab) -> Result<f64> {
+/// The moment of the removal, and after how long the address was back.
+fn remove_address(lab: &Lab) -> Result<(f64, f64)> {
     let at = harm(lab, &format!("ip addr del {ADDRESS}/24 dev eth0"))?;
     let address = ADDRESS.parse()?;
     // Looked at from outside, as often as the machine allows.
     wait_for("the address", LIMIT, || lab.holders(address).contains(&1).then_some(()))?;
-    Ok(epoch_s(SystemTime::now()) - at)
+    Ok((at, epoch_s(SystemTime::now()) - at))
+}
+
+/// The agent's stop of an address that is gone and its start, without any of us.
+fn address_alone(lab: &Lab) -> Result<f64> {
+    let said = lab.sh_ok(
+        Place::Host(2),
+        "export OCF_ROOT=/usr/lib/ocf OCF_RA_VERSION_MAJOR=1 OCF_RA_VERSION_MINOR=1 OCF_RESOURCE_INSTANCE=alone \
+         OCF_RESOURCE_TYPE=IPaddr2 OCF_RESOURCE_PROVIDER=heartbeat OCF_RESKEY_ip=10.77.0.121 OCF_RESKEY_cidr_netmask=24 \
+         OCF_RESKEY_CRM_meta_timeout=20000 HA_LOGFACILITY=none HA_debug=0 HA_RSCTMP=/run/resource-agents\n\
+         agent=/usr/lib/ocf/resource.d/heartbeat/IPaddr2\n\
+         begun=$(date +%s.%N); $agent stop >/dev/null 2>&1 && $agent start >/dev/null 2>&1 || exit 1\n\
+         ended=$(date +%s.%N); ip addr del 10.77.0.121/24 dev eth0; echo $begun $ended",
+    )?;
+    let mut words = said.split_whitespace().map(str::parse::<f64>);
+    let (Some(Ok(begun)), Some(Ok(ended))) = (words.next(), words.next()) else {
+        anyhow::bail!("no two moments: {said:?}");
+    };
+    Ok(ended - begun)
 }
 
 fn unmount(lab: &Lab) -> Result<(f64, f64)> {
@@ -197,11 +228,11 @@ fn log_after(cluster: &Cluster, at: f64) -> Result<Vec<Line>> {
     Ok(Clock::from(&cluster.lab, 1, moment)?.lines(&cluster.log(1)))
 }
 
-/// What these operations of the web service (its address is stopped and started with its server) took until `until`, in seconds, by the runner's own clock.
-fn agents_took(lines: &[Line], until: f64, operations: &[&str]) -> f64 {
+/// What these operations of a service's agents took until `until`, in seconds, by the runner's own clock.
+fn agents_took(lines: &[Line], service: &str, until: f64, operations: &[&str]) -> f64 {
     let concerned = lines.iter().filter(|line| {
         let wanted = operations.iter().any(|operation| line.text.ends_with(operation));
-        wanted && line.text.contains(" begins: ") && line.text.contains("service:web ") && line.at < until
+        wanted && line.text.contains(" begins: ") && line.text.contains(service) && line.at < until
     });
     concerned
         .filter_map(|begun| {

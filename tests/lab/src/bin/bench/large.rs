@@ -1,5 +1,5 @@
 //! A cluster larger than a machine can hold: a status of 32 nodes and 2,000 services behind a true control socket, made
-//! into JSON anew for each question as the daemon does, and the same cluster as a CIB in a file for `crm_mon`.
+//! into JSON once as the daemon does for each change, and the same cluster as a CIB in a file for `crm_mon`.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use shared::ids::{ConfDigest, ConfVersion, NodeId, NodeName, ResourceName, ServiceName, Time};
 use shared::socket::{Ask, Reply};
 use shared::status::{
-    ClusterStatus, ConfInForce, Membership, NodeStatus, Phase, Quorum, Reason, ResourceState, ResourceStatus,
-    ServiceStatus,
+    ClusterStatus, ConfInForce, FencingStatus, FencingStep, Membership, NodeStatus, Phase, Quorum, Reason,
+    ResourceState, ResourceStatus, ServiceStatus,
 };
 use shared::text::ServiceState;
 
@@ -25,14 +25,17 @@ const AT: Time = Time(1_793_872_800_000);
 
 pub(crate) fn measure(runs: usize, runs_of_others: Option<usize>) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let socket = folder.path().join("rgmanager.sk");
-    serve(&socket)?;
+    let (socket, fencing) = (folder.path().join("rgmanager.sk"), folder.path().join("fencing.sk"));
+    serve(&socket, status())?;
+    serve(&fencing, with_hanging_fence(status()))?;
     let programs = lab::cluster::built_programs()?;
     let clustat = programs.join("clustat").display().to_string();
     let variable = ("RGMANAGER_SOCKET", socket.as_path());
     series("clustat", runs, variable, &[&clustat])?;
     series("clustat -x", runs, variable, &[&clustat, "-x"])?;
     series("clustat -s s0001", runs, variable, &[&clustat, "-s", "s0001"])?;
+    let variable = ("RGMANAGER_SOCKET", fencing.as_path());
+    series("clustat, a fence hangs", runs, variable, &[&clustat])?;
     let Some(runs) = runs_of_others else { return Ok(()) };
     let file = folder.path().join("cib.xml");
     std::fs::write(&file, cib())?;
@@ -49,30 +52,52 @@ fn series(name: &str, runs: usize, (variable, value): (&str, &Path), words: &[&s
     tell(name, &String::from_utf8(done.stdout)?)
 }
 
-fn serve(socket: &Path) -> Result<()> {
+/// A node's fence agent has run for an hour, and the services that the node had wait for it.
+fn with_hanging_fence(mut status: ClusterStatus) -> ClusterStatus {
+    let victim = NodeName(node_name(NODES));
+    status.waits_for_fencing_of = vec![victim.clone()];
+    for service in status.services.iter_mut().filter(|service| service.owner.as_ref() == Some(&victim)) {
+        service.state = ServiceState::Recovering;
+        service.last_owner = service.owner.take();
+        service.waits_for = Some(Reason::FencingPending { nodes: vec![victim.clone()] });
+    }
+    for node in status.nodes.iter_mut().filter(|node| node.name == victim) {
+        (node.online, node.member) = (false, Membership::Victim);
+        node.fencing = Some(FencingStatus {
+            since: AT,
+            attempt: 1,
+            step: FencingStep::Running,
+            by: Some(NodeName(node_name(1))),
+            method: Some("power".into()),
+            last: None,
+            advice: "The fence agent has not answered yet.".into(),
+        });
+    }
+    status
+}
+
+fn serve(socket: &Path, status: ClusterStatus) -> Result<()> {
     let listener = UnixListener::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
-    let status = status();
+    let mut reply = serde_json::to_vec(&Reply::Status { status: Box::new(status) })?;
+    reply.push(b'\n');
     // Ends with the program.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // Whoever hangs up early is measured all the same.
-            let _ = answer(&stream, &status);
+            let _ = answer(&stream, &reply);
         }
     });
     Ok(())
 }
 
-fn answer(stream: &UnixStream, status: &ClusterStatus) -> Result<()> {
+fn answer(stream: &UnixStream, reply: &[u8]) -> Result<()> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    let reply = match serde_json::from_str(&line)? {
-        Ask::Status => Reply::Status { status: Box::new(status.clone()) },
-        _ => Reply::Error { text: "only the status is served here".into() },
-    };
-    let mut text = serde_json::to_string(&reply)?;
-    text.push('\n');
+    if serde_json::from_str::<Ask>(&line)? != Ask::Status {
+        bail!("only the status is served here");
+    }
     let mut out = stream;
-    out.write_all(text.as_bytes())?;
+    out.write_all(reply)?;
     Ok(())
 }
 
@@ -95,6 +120,7 @@ fn status() -> ClusterStatus {
         last_fenced: None,
         fence_proofs: Vec::new(),
         standby: false,
+        watches: Vec::new(),
     };
     let resource =
         |name: String, depth| ResourceStatus { name: ResourceName(name), depth, state: ResourceState::Started, at: AT };

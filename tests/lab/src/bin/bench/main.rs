@@ -21,6 +21,9 @@ use clap::{Args, Parser, Subcommand};
 
 use phases::Table;
 
+/// corosync's token while the time of a failover is measured.
+const TOKEN_MS: u64 = 1000;
+
 #[derive(Parser)]
 #[command(name = "bench", about = "Measurements on hosts made of namespaces (root)")]
 struct Arguments {
@@ -95,7 +98,9 @@ fn detect(wanted: &Detect) -> Result<()> {
 }
 
 fn failover(wanted: &Failover) -> Result<()> {
-    println!("Power of the owner is cut; token 1000 ms, fence_ipmilan (off), address + apache, one request per 10 ms.");
+    println!(
+        "Power of the owner is cut; token {TOKEN_MS} ms, fence_ipmilan (off), address + apache, one request per 10 ms."
+    );
     println!("Seconds, min / median / max. {}", load());
     let with_pacemaker = !wanted.without_pacemaker && pacemaker::installed();
     if !with_pacemaker && !wanted.without_pacemaker {

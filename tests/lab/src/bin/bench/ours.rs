@@ -11,6 +11,7 @@ use lab::cluster::{Cluster, ClusterOptions, SERVICE_ADDRESS};
 use lab::{HttpPoller, Place, epoch_s, host_name};
 use shared::text::ServiceState;
 
+use crate::TOKEN_MS;
 use crate::phases::{Failover, Table, line};
 use crate::stamps::{Clock, Line, first, must};
 
@@ -22,6 +23,7 @@ const CUT_OF_TWO: usize = 1;
 
 pub(crate) fn measure(hosts: usize, runs: usize, each: bool) -> Result<Table> {
     let mut options = ClusterOptions::web(hosts);
+    options.token_ms = TOKEN_MS;
     options.fence_extra = vec![" action=\"off\"".to_owned(); hosts];
     if hosts == 2 {
         options.fence_extra[1] += " delay=\"2\"";

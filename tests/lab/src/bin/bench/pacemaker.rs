@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use lab::cluster::{ClusterOptions, SERVICE_ADDRESS, built_programs};
 use lab::{BMC_PASSWORD, BMC_USER, HttpPoller, Lab, LabOptions, Place, bmc_address, epoch_s, host_name, wait_for};
 
+use crate::TOKEN_MS;
 use crate::detect;
 use crate::phases::{Failover, Table, line};
 use crate::stamps::{Clock, must};
@@ -113,7 +114,9 @@ fn say(text: &str) {
 }
 
 pub(crate) fn boot(hosts: usize) -> Result<Lab> {
-    let conf = ClusterOptions::web(hosts).conf(1);
+    let mut options = ClusterOptions::web(hosts);
+    options.token_ms = TOKEN_MS;
+    let conf = options.conf(1);
     let compiled = shared::conf::load(&conf).conf.context("the lab's own cluster.conf cannot be read")?;
     let corosync = shared::conf::corosync::render_corosync_conf(&compiled, &Default::default());
     let lab = Lab::create(

@@ -1,0 +1,268 @@
+//! Live migration: a virtual machine moves to another node while it runs (rhcs.md §2.3, §3.5). The holder's agent moves it
+//! (`migrate_to`); then the other node holds the service and its agent looks whether the guest has come (`migrate_from`).
+//!
+//! While the guest is on its way it may be on either node, so the record keeps both: `holder`, and `arriving`. Whoever stops the service
+//! meanwhile stops it on the one, then on the other, and nobody starts it before both are done (`hand_over`).
+//!
+//! The first half is part of the fold of the stream, the second of the holder; the decision to migrate is the coordinator's.
+
+use std::sync::Arc;
+
+use shared::conf::model::{Conf, Service};
+use shared::ids::{Epoch, NodeId, ServiceName, Time};
+use shared::status::{Command, FactKind, FactSeverity, Failure, Reason, Subject};
+use shared::text::{ResultCode, ServiceState};
+
+use crate::event::{Action, Operation};
+use crate::holder::{Ask, Duty, Held, Holder, QuorumHere, Said, StopFor, Work, not_whole};
+use crate::message::{Report, ReportOutcome};
+use crate::placement::{Level, Load, level, situation, takers};
+use crate::replicated::{Folded, Record, Replicated, node_name};
+use crate::walk::Walk;
+
+/// OCF: the guest does not run where it was to be fetched.
+const OCF_NOT_RUNNING: i32 = 7;
+/// OCF: the agent cannot do this with the configuration it has; it has not tried.
+const OCF_ERR_CONFIGURED: i32 = 6;
+/// Of the agents of old: it could not be moved and runs where it was.
+const STAYED: i32 = 150;
+
+/// Only a virtual machine on its own can move while it runs.
+pub(crate) fn can_migrate(service: &Service) -> bool {
+    matches!(&service.tree[..], [only] if only.kind == "vm" && only.children.is_empty())
+}
+
+impl Record {
+    /// What may be on the other node of a migration is that node's to stop from now on. `false`: nothing can be there.
+    pub(crate) fn hand_over(&mut self, is_known: impl Fn(NodeId) -> bool) -> bool {
+        let Some(to) = self.arriving.take().filter(|to| is_known(*to)) else { return false };
+        self.last_owner = self.holder.replace(to);
+        self.resources.clear();
+        true
+    }
+}
+
+impl Replicated {
+    /// Whether the node holds a service, or one is on its way there.
+    pub fn owes(&self, node: NodeId) -> Option<&ServiceName> {
+        let owed = |record: &Record| record.holder == Some(node) || record.arriving == Some(node);
+        self.services.iter().find(|(_, record)| owed(record)).map(|(name, _)| name)
+    }
+
+    /// Why a running service cannot be moved there now; `None`: it can.
+    pub(crate) fn refuse_migration(
+        &self,
+        conf: &Conf,
+        service: &Service,
+        record: &Record,
+        to: NodeId,
+    ) -> Option<(ResultCode, String)> {
+        let name = node_name(conf, to);
+        let takers = takers(self);
+        if self.protocol() < 2 {
+            return Some((ResultCode::TryAgain, "a member of an older release cannot follow; upgrade it first".into()));
+        }
+        if !takers.contains(&to) {
+            return Some((ResultCode::NodeDead, format!("{name} is not a member that can take services now")));
+        }
+        if level(conf, service, to, situation(record, &takers)) == Level::Illegal {
+            let text = format!("its failover domain is restricted and does not contain {name}");
+            return Some((ResultCode::Dependency, text));
+        }
+        let shares = Load::of(self, conf).admits(to, service);
+        (!shares).then(|| {
+            (ResultCode::Dependency, format!("{name} is taken, and an exclusive service shares its node with none"))
+        })
+    }
+
+    pub(crate) fn fold_migrate(
+        &mut self,
+        at: Time,
+        conf: &Conf,
+        service: &ServiceName,
+        to: NodeId,
+        reason: Reason,
+        folded: &mut Folded,
+    ) {
+        let Some(record) = self.services.get_mut(service) else { return };
+        match &reason {
+            Reason::Standby { .. } => record.home = record.home.or(record.holder),
+            Reason::HomeAgain { .. } => record.home = None,
+            _ => {}
+        }
+        record.arriving = Some(to);
+        record.enter(ServiceState::Migrating, at, reason.clone());
+        // Not another that came while the decision was on its way: it is carried out when the guest has arrived.
+        if let Some(order) = &mut record.order
+            && matches!(order.request.command, Command::Migrate { .. })
+        {
+            order.begun = true;
+        }
+        let from = record.holder.map(|holder| node_name(conf, holder)).unwrap_or_default();
+        let text = format!("Migrating {service} from {from} to {}", node_name(conf, to));
+        let subject = Subject::Service(service.clone());
+        folded.fact(at, subject, FactSeverity::Info, FactKind::ServiceMigrating, text, Some(reason));
+    }
+
+    /// An operator's request that cannot be carried out any more.
+    pub(crate) fn fold_decline(&mut self, conf: &Conf, service: &ServiceName, folded: &mut Folded) {
+        let Some(record) = self.services.get(service) else { return };
+        let target = record.order.as_ref().and_then(|order| match &order.request.command {
+            Command::Migrate { to, .. } => conf.node(to),
+            _ => None,
+        });
+        let (code, text) = match (target, conf.service(service)) {
+            (Some(node), Some(configured)) => self
+                .refuse_migration(conf, configured, record, node.id)
+                .unwrap_or((ResultCode::Failure, "it could not be carried out".into())),
+            _ => (ResultCode::NodeDead, "the node is not in the configuration any more".into()),
+        };
+        self.finish_order(service, code, None, text, folded);
+    }
+
+    /// The guest has left its node: from now on the other one holds the service.
+    pub(crate) fn fold_migrated(&mut self, at: Time, service: &ServiceName, folded: &mut Folded) {
+        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
+        let Some(record) = self.services.get_mut(service) else { return };
+        let reason = record.reason.clone();
+        if record.hand_over(|to| known.contains(&to)) {
+            record.enter(ServiceState::Migrating, at, reason);
+            return;
+        }
+        // The other node has been fenced meanwhile, and the guest with it.
+        record.release();
+        record.enter(ServiceState::Recovering, at, reason);
+        self.finish_order(service, ResultCode::NodeDead, None, "the node it was to migrate to died".into(), folded);
+    }
+
+    /// What an agent's exit code says of a migration (rhcs.md §2.3): it stays where it was, it runs nowhere, or nobody knows.
+    pub(crate) fn fold_migration_failed(
+        &mut self,
+        conf: &Conf,
+        from: NodeId,
+        report: &Report,
+        failure: &Failure,
+        folded: &mut Folded,
+    ) {
+        let Some(record) = self.services.get_mut(&report.service) else { return };
+        let was_source = record.arriving.is_some();
+        let to = node_name(conf, record.arriving.or(record.holder).unwrap_or(from));
+        record.failure = Some(failure.clone());
+        let code = match failure.code {
+            Some(OCF_ERR_CONFIGURED) if was_source => ResultCode::InvalidOperation,
+            Some(STAYED) if was_source => ResultCode::OriginalOwner,
+            _ => ResultCode::Failure,
+        };
+        let subject = Subject::Service(report.service.clone());
+        let text = format!("{}: {}", report.service, failure.text());
+        folded.fact(report.at, subject.clone(), FactSeverity::Error, FactKind::ResourceFailed, text, None);
+        if code != ResultCode::Failure {
+            record.arriving = None;
+            record.newcomers.clear();
+            record.immobile = true;
+            let owner = Some(node_name(conf, from));
+            let reason = record.reason.clone();
+            record.enter(ServiceState::Started, report.at, reason);
+            self.finish_order(&report.service, code, owner, failure.text(), folded);
+        } else if !was_source || failure.code == Some(OCF_NOT_RUNNING) {
+            // It runs on neither: it is stopped where it may have left something, then recovered.
+            record.tried.clear();
+            record.check_failed = true;
+            self.fold_failed(conf, from, report, failure, folded);
+            self.finish_order(&report.service, code, None, failure.text(), folded);
+        } else {
+            let reason = Reason::MigrationFailed { to };
+            record.enter(ServiceState::Failed, report.at, reason.clone());
+            let text = format!("Service {} is failed: {}", report.service, failure.text());
+            folded.fact(report.at, subject, FactSeverity::Error, FactKind::ServiceFailed, text, Some(reason));
+            self.finish_order(&report.service, code, None, failure.text(), folded);
+        }
+    }
+
+    /// The daemon of the node that was giving a guest away has begun anew: nobody knows how far the guest is.
+    pub(crate) fn fold_migration_unknown(&mut self, at: Time, conf: &Conf, service: &ServiceName, folded: &mut Folded) {
+        let Some(record) = self.services.get_mut(service) else { return };
+        let to = record.arriving.map(|to| node_name(conf, to)).unwrap_or_default();
+        let reason = Reason::MigrationFailed { to };
+        record.enter(ServiceState::Failed, at, reason.clone());
+        let text = format!("Service {service} is failed: rgmanager ended on its owner while it was migrating");
+        let subject = Subject::Service(service.clone());
+        folded.fact(at, subject, FactSeverity::Error, FactKind::ServiceFailed, text.clone(), Some(reason));
+        self.finish_order(service, ResultCode::Failure, None, text, folded);
+    }
+}
+
+impl Holder {
+    /// Stops every guest that is not known here: with the state this node gives up what it was told of their arrival, and the others
+    /// count on nothing running here once it says so.
+    pub(crate) fn stop_guests(&mut self, conf: &Conf, actions: &mut Vec<Action>) {
+        for service in conf.services.iter().filter(|service| can_migrate(service)) {
+            if self.held.contains_key(&service.name) {
+                continue;
+            }
+            let mut held = Held::new(Arc::new(service.clone()));
+            held.work = Work::StartFailed { epoch: Epoch(u64::MAX) };
+            self.held.insert(service.name.clone(), held);
+            self.begin_stop(&service.name, StopFor::Foreign, actions);
+        }
+    }
+
+    /// The state wants the service moved away from here, or taken on.
+    #[expect(clippy::too_many_arguments, reason = "what every duty gets")]
+    pub(crate) fn follow_migration(
+        &mut self,
+        now: Time,
+        name: &ServiceName,
+        duty: Duty,
+        epoch: Epoch,
+        ask: Ask<'_>,
+        actions: &mut Vec<Action>,
+        said: &mut Vec<Said>,
+    ) {
+        let Some(held) = self.held.get_mut(name) else { return };
+        let peer = ask.record.and_then(|record| match duty {
+            Duty::MigrateTo(_) => record.arriving,
+            _ => record.last_owner,
+        });
+        let peer = peer.zip(ask.conf).map(|(peer, conf)| node_name(conf, peer)).unwrap_or_default();
+        match (duty, &mut held.work) {
+            // At work, or reported and waiting for the state.
+            (_, Work::Moving { .. } | Work::Stopping { .. }) => {}
+            (Duty::MigrateTo(_), Work::Stopped { purpose }) if matches!(*purpose, StopFor::Duty(said) | StopFor::Inquorate(said) if said == epoch) =>
+                {}
+            // It was being stopped for want of quorum when the decision was made: what was said of it came too late.
+            (Duty::MigrateTo(_), Work::Stopped { purpose }) => {
+                *purpose = StopFor::Inquorate(epoch);
+                let outcome = ReportOutcome::StoppedInquorate;
+                said.push(Said::Report { service: name.clone(), epoch, outcome });
+            }
+            (Duty::MigrateTo(_), Work::Running(running)) => {
+                if running.change.is_some() {
+                    return;
+                }
+                for check in running.checks.drain(..) {
+                    if let Some(id) = check.run {
+                        actions.push(Action::AbortRun { id });
+                        self.runs.remove(&id);
+                    }
+                }
+                let walk = Walk::migrate(&held.service, Operation::MigrateTo, peer);
+                held.work = Work::Moving { epoch, walk };
+            }
+            // Found not to run when the decision was on its way.
+            (
+                Duty::MigrateTo(_),
+                Work::StopFailed { epoch: said_under, .. } | Work::StartFailed { epoch: said_under },
+            ) if *said_under != epoch => {
+                *said_under = epoch;
+                let outcome = ReportOutcome::MigrationFailed { failure: not_whole(name, now) };
+                said.push(Said::Report { service: name.clone(), epoch, outcome });
+            }
+            (Duty::MigrateFrom(_), _) if ask.quorum == QuorumHere::Yes => {
+                let walk = Walk::migrate(&held.service, Operation::MigrateFrom, peer);
+                held.work = Work::Moving { epoch, walk };
+            }
+            _ => {}
+        }
+    }
+}
