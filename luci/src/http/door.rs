@@ -60,6 +60,18 @@ pub struct Doc {
     pub status: u16,
     /// Name of the schema of its answer; `None` for an empty one.
     pub answer: &'static str,
+    /// What may follow the path.
+    pub(super) query: &'static [Asked],
+}
+
+/// A parameter of the query: its name, its type as JSON Schema has it, and what it says.
+pub(super) type Asked = (&'static str, &'static str, &'static str);
+
+impl Doc {
+    /// With these parameters after the path.
+    pub(super) const fn asking(self, query: &'static [Asked]) -> Self {
+        Self { query, ..self }
+    }
 }
 
 impl Route {

@@ -27,6 +27,8 @@ pub(super) struct Which {
     about: String,
     #[serde(default)]
     group: String,
+    #[serde(default)]
+    words: String,
     /// Of a file: `csv` or `json`.
     #[serde(default)]
     format: String,
@@ -35,7 +37,7 @@ pub(super) struct Which {
 impl Which {
     fn choice(&self) -> Choice {
         let problems = self.problems.as_ref().is_some_and(|word| !word.is_empty());
-        Choice { about: self.about.clone(), group: self.group.clone(), problems }
+        Choice { about: self.about.clone(), group: self.group.clone(), words: self.words.clone(), problems }
     }
 }
 

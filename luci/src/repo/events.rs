@@ -30,8 +30,28 @@ pub struct EventFilter {
     pub problems_only: bool,
     /// Only of these kinds, as the database has them (`node-lost`); empty: of all.
     pub kinds: Vec<String>,
+    /// Only those with each of these words in their text, reason or subject, in small or capital letters.
+    pub words: Vec<String>,
     /// Only events with a smaller id.
     pub before: Option<i64>,
+}
+
+/// Number of the first bound word in the question for events.
+const FIRST_WORD: usize = 8;
+/// Words that are looked for; nobody types more, and each costs.
+const WORDS_MAX: usize = 10;
+
+/// A word as a pattern that matches it anywhere; what has a meaning in patterns stands for itself.
+fn pattern(word: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in word.to_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
 }
 
 fn severity_word(severity: FactSeverity) -> &'static str {
@@ -88,22 +108,27 @@ impl Repo {
         };
         // One value however many kinds: `,fenced,node-lost,`. No kind has a comma.
         let kinds = (!filter.kinds.is_empty()).then(|| format!(",{},", filter.kinds.join(",")));
-        Ok(self
-            .query_as(
-                "SELECT id, at, subject_kind, subject, severity, kind, text, reason FROM events
+        let words = &filter.words[..filter.words.len().min(WORDS_MAX)];
+        let said = "lower(text || ' ' || COALESCE(reason, '') || ' ' || subject)";
+        let with_words: String =
+            (0..words.len()).map(|place| format!(" AND {said} LIKE ${} ESCAPE '!'", FIRST_WORD + place)).collect();
+        let sql = format!(
+            "SELECT id, at, subject_kind, subject, severity, kind, text, reason FROM events
              WHERE cluster_id = $1 AND ($2 IS NULL OR (subject_kind = $2 AND subject = $3))
                AND (NOT $4 OR severity <> 'info') AND ($5 IS NULL OR id < $5)
-               AND ($6 IS NULL OR $6 LIKE '%,' || kind || ',%')
-             ORDER BY at DESC, id DESC LIMIT $7",
-            )
+               AND ($6 IS NULL OR $6 LIKE '%,' || kind || ',%'){with_words}
+             ORDER BY at DESC, id DESC LIMIT $7"
+        );
+        let query = self
+            .query_as(sqlx::AssertSqlSafe(sql))
             .bind(cluster)
             .bind(kind)
             .bind(name)
             .bind(filter.problems_only)
             .bind(filter.before)
             .bind(kinds)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?)
+            .bind(limit);
+        let query = words.iter().fold(query, |query, word| query.bind(pattern(word)));
+        Ok(query.fetch_all(&self.pool).await?)
     }
 }

@@ -30,6 +30,40 @@ pub struct Incident {
     /// From the first loss or failure to the end.
     pub total: String,
     pub phases: Vec<Phase>,
+    /// The same as a picture: one lane per node and service, in the order in which they come into it.
+    pub lanes: Vec<Lane>,
+}
+
+/// What became of one node or service during an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Empty: the cluster.
+    pub subject: String,
+    pub bars: Vec<Bar>,
+}
+
+/// A time between two steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bar {
+    /// Of `LANE_WIDTH`, which is the whole incident and a little more.
+    pub from: i64,
+    pub width: i64,
+    /// How it stands from this step on.
+    pub class: &'static str,
+    /// The step; empty: none of its own yet.
+    pub word: &'static str,
+}
+
+impl Bar {
+    /// Bars differ in height as well as in colour.
+    pub fn height(&self) -> i64 {
+        match self.class {
+            "bad" => 10,
+            "warn" => 8,
+            "busy" => 6,
+            _ => 3,
+        }
+    }
 }
 
 /// A step of an incident.
@@ -96,20 +130,25 @@ fn events_of_incidents(events: &[Event]) -> impl Iterator<Item = &[Event]> {
 const BEGINS: &[&str] = &["node-lost", "quorum-lost", "resource-failed", "service-recovering", "fence-decided"];
 /// What the loss of a node begins with; a service that somebody moved shortly before has no part in it.
 const LOSS_BEGINS: &[&str] = &["node-lost", "quorum-lost", "fence-decided"];
-/// Its phases: kind and word.
-const PHASES: &[(&str, &str)] = &[
-    ("node-lost", "left the membership"),
-    ("quorum-lost", "quorum lost"),
-    ("quorum-regained", "quorum regained"),
-    ("resource-failed", "failure noticed"),
-    ("fence-decided", "fencing decided"),
-    ("fence-failed", "fencing failed"),
-    ("fenced", "fenced"),
-    ("service-recovering", "recovery decided"),
-    ("service-stopped", "stopped"),
-    ("service-starting", "start decided"),
-    ("service-started", "started"),
+/// Its phases: kind, word, and how it stands from then on.
+const PHASES: &[(&str, &str, &str)] = &[
+    ("node-lost", "left the membership", "bad"),
+    ("quorum-lost", "quorum lost", "bad"),
+    ("quorum-regained", "quorum regained", "ok"),
+    ("resource-failed", "failure noticed", "bad"),
+    ("fence-decided", "fencing decided", "warn"),
+    ("fence-failed", "fencing failed", "bad"),
+    ("fenced", "fenced", "off"),
+    ("service-recovering", "recovery decided", "bad"),
+    ("service-stopped", "stopped", "off"),
+    ("service-starting", "start decided", "busy"),
+    ("service-started", "started", "ok"),
 ];
+
+/// Width of the picture of an incident.
+pub const LANE_WIDTH: i64 = 1000;
+/// What is left for the time after the last step, so that its outcome is seen.
+const AFTERWARDS: i64 = 60;
 
 /// From the first loss or failure to the last phase; `None` if nothing was lost. Members tell with their own clocks, so the
 /// decision to fence may bear an earlier time than the loss; the loss names the incident all the same.
@@ -122,9 +161,17 @@ fn phases(newest_first: &[Event]) -> Option<Incident> {
     let begin = &newest_first[place];
     let named = incident.iter().rev().find(|event| event.kind == "node-lost").unwrap_or(begin);
     let mut phases = Vec::new();
+    let mut steps = Vec::new();
     let mut before = begin.at;
     for event in incident.iter().rev() {
-        let Some((_, word)) = PHASES.iter().find(|(kind, _)| *kind == event.kind) else { continue };
+        let Some((_, word, class)) = PHASES.iter().find(|(kind, ..)| *kind == event.kind) else { continue };
+        steps.push(Step {
+            subject: &event.subject,
+            service: event.subject_kind == "service",
+            word,
+            class,
+            at: event.at - begin.at,
+        });
         phases.push(Phase {
             word,
             subject: event.subject.clone(),
@@ -135,7 +182,47 @@ fn phases(newest_first: &[Event]) -> Option<Incident> {
     }
     // A loss that nothing followed yet is told by its own line.
     let name = named.text.split(';').next().unwrap_or_default().trim_end_matches('.').to_owned();
-    (phases.len() > 1).then(|| Incident { name, total: seconds(before - begin.at), phases })
+    let total = before - begin.at;
+    (phases.len() > 1).then(|| Incident { name, total: seconds(total), phases, lanes: lanes(&steps, total, loss) })
+}
+
+/// A phase as the picture needs it.
+struct Step<'a> {
+    subject: &'a str,
+    service: bool,
+    word: &'static str,
+    class: &'static str,
+    /// Milliseconds since the incident began.
+    at: i64,
+}
+
+/// The steps as a picture; nothing where all of them have the same time.
+fn lanes(steps: &[Step<'_>], total: i64, loss: bool) -> Vec<Lane> {
+    if total <= 0 {
+        return Vec::new();
+    }
+    let place = |at: i64| at.clamp(0, total) * (LANE_WIDTH - AFTERWARDS) / total;
+    let mut subjects: Vec<&str> = Vec::new();
+    for step in steps {
+        if !subjects.contains(&step.subject) {
+            subjects.push(step.subject);
+        }
+    }
+    let lane = |subject: &str| {
+        let own: Vec<&Step<'_>> = steps.iter().filter(|step| step.subject == subject).collect();
+        let mut bars = Vec::with_capacity(own.len() + 1);
+        // Who was lost had it: nobody serves until it is recovered.
+        if let Some(first) = own.first().filter(|first| loss && first.service && first.class == "bad" && first.at > 0) {
+            bars.push(Bar { from: 0, width: place(first.at), class: "bad", word: "" });
+        }
+        for (number, step) in own.iter().enumerate() {
+            let from = place(step.at);
+            let until = own.get(number + 1).map_or(LANE_WIDTH, |next| place(next.at));
+            bars.push(Bar { from, width: (until - from).max(1), class: step.class, word: step.word });
+        }
+        Lane { subject: subject.to_owned(), bars }
+    };
+    subjects.into_iter().map(lane).collect()
 }
 
 fn seconds(ms: i64) -> String {
@@ -220,6 +307,18 @@ mod tests {
             "started service:web 0.900 5.100",
         ];
         assert_eq!(told(incident), phases);
+        let drawn = |lane: &Lane| {
+            let bar = |bar: &Bar| format!("{}+{} {} {}", bar.from, bar.width, bar.class, bar.word);
+            format!("{}: {}", lane.subject, lane.bars.iter().map(bar).collect::<Vec<_>>().join(", "))
+        };
+        // 5.1 s are 940 of 1000.
+        assert_eq!(
+            incident.lanes.iter().map(drawn).collect::<Vec<_>>(),
+            [
+                "node2: 0+7 bad left the membership, 7+767 warn fencing decided, 774+226 off fenced",
+                "service:web: 940+60 ok started",
+            ]
+        );
         assert!(panel.events[1..].iter().all(|event| event.incident.is_none()));
         assert_eq!(panel.events[1].after.as_deref(), Some("+4.160 s"));
     }

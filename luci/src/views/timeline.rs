@@ -56,6 +56,8 @@ pub struct Choice {
     pub about: String,
     /// The first word of one of `GROUPS`.
     pub group: String,
+    /// Words that stand in what happened, in why, or in the name of what it is about.
+    pub words: String,
     /// Warnings and errors only.
     pub problems: bool,
 }
@@ -75,7 +77,13 @@ impl Choice {
             return None;
         }
         let kinds = group.map(|(.., kinds)| kinds.iter().map(|&kind| kind.to_owned()).collect());
-        Some(EventFilter { subject, problems_only: self.problems, kinds: kinds.unwrap_or_default(), before: None })
+        Some(EventFilter {
+            subject,
+            problems_only: self.problems,
+            kinds: kinds.unwrap_or_default(),
+            words: self.words.split_whitespace().map(str::to_owned).collect(),
+            before: None,
+        })
     }
 
     pub fn is_all(&self) -> bool {
@@ -85,7 +93,8 @@ impl Choice {
     /// Name and value of each part of an address that says it; none if everything is chosen.
     pub fn parts(&self) -> Vec<(&'static str, &str)> {
         let problems = if self.problems { "1" } else { "" };
-        let all = [("about", self.about.as_str()), ("group", self.group.as_str()), ("problems", problems)];
+        let (about, group) = (self.about.as_str(), self.group.as_str());
+        let all = [("about", about), ("group", group), ("words", self.words.trim()), ("problems", problems)];
         all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
 
@@ -133,14 +142,23 @@ mod tests {
 
     #[test]
     fn a_choice_says_itself_in_an_address_and_refuses_what_no_form_says() {
-        let choice = Choice { about: "service:service:web".into(), group: "fencing".into(), problems: true };
-        assert_eq!(choice.parts(), [("about", "service:service:web"), ("group", "fencing"), ("problems", "1")]);
+        let choice = Choice {
+            about: "service:service:web".into(),
+            group: "fencing".into(),
+            words: " twice bmc".into(),
+            problems: true,
+        };
+        assert_eq!(
+            choice.parts(),
+            [("about", "service:service:web"), ("group", "fencing"), ("words", "twice bmc"), ("problems", "1")]
+        );
         let filter = choice.filter().unwrap();
+        assert_eq!(filter.words, ["twice", "bmc"]);
         assert_eq!(filter.subject, Some(("service", "service:web".to_owned())));
         assert!(filter.problems_only && filter.kinds.contains(&"fenced".to_owned()));
         assert!(Choice::default().is_all() && Choice::default().parts().is_empty());
         for (about, group) in [("host:web", ""), ("web", ""), ("", "weather")] {
-            assert!(Choice { about: about.into(), group: group.into(), problems: false }.filter().is_none());
+            assert!(Choice { about: about.into(), group: group.into(), ..Choice::default() }.filter().is_none());
         }
     }
 

@@ -48,13 +48,18 @@ impl Script {
 
     /// Checks an answer against what the document says of this address.
     fn checked(&self, method: &str, path: &str, answer: &Answer) -> Value {
-        let path = path.split('?').next().expect("path");
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let (_, operations) = self.document["paths"]
             .as_object()
             .expect("paths")
             .iter()
             .find(|(pattern, operations)| matches(pattern, path) && !operations[method.to_lowercase()].is_null())
             .unwrap_or_else(|| panic!("the document does not know {method} {path}"));
+        let parameters = operations[method.to_lowercase()]["parameters"].as_array().expect("parameters");
+        for name in query.split('&').filter_map(|part| part.split_once('=')).map(|(name, _)| name) {
+            let known = parameters.iter().any(|known| known["in"] == "query" && known["name"] == name);
+            assert!(known, "the document does not know {name} of {method} {path}");
+        }
         let responses = &operations[method.to_lowercase()]["responses"];
         let kind = answer.headers.get("content-type").map_or("", |kind| kind.to_str().expect("text"));
         if answer.status == StatusCode::NO_CONTENT {

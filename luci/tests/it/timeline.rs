@@ -38,10 +38,15 @@ async fn events_are_chosen_by_what_they_are_about_and_by_their_kind() {
         ("?group=fencing", true, false),
         ("?group=services", false, true),
         ("?about=node:node2&group=services", false, false),
+        ("?words=TWICE+fencing", true, false),
+        ("?words=Service:WEB", false, true),
+        ("?words=fencing+web", false, false),
+        ("?words=fenc_ng", false, false),
+        ("?words=%25", false, false),
     ] {
         let page = stage.browser.get(&format!("{EVENTS}{query}")).await;
         assert_eq!(page.status, StatusCode::OK, "{query}");
-        let seen = (page.body.contains("fencing node2"), page.body.contains("the web is up"));
+        let seen = (page.body.contains("fencing node2 "), page.body.contains("the web is up"));
         assert_eq!(seen, (fencing, service), "{query}: {}", page.text());
     }
     let chosen = stage.browser.get(&format!("{EVENTS}?about=node:node2&group=fencing")).await;

@@ -11,11 +11,19 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Body, made};
 use crate::app::accounts::Roles;
 use crate::app::{App, Who};
+use crate::http::door::Asked;
 use crate::repo::audit::{AuditEntry, AuditFilter};
 use crate::repo::users::{LoginBy, Role, User};
 
 /// Entries in one answer.
 const LINES: i64 = 100;
+
+/// The fields of [`Entries`].
+pub(super) const ENTRIES: &[Asked] = &[
+    ("before", "integer", "Only entries with a smaller id"),
+    ("cluster", "string", "Only entries about this cluster"),
+    ("user", "string", "Only what this account did"),
+];
 
 #[derive(Deserialize)]
 pub(super) struct Entries {

@@ -19,7 +19,7 @@ use super::{ADMINISTRATOR, Answer, ApiError, Body, LUCI, OPERATOR, VIEWER, made,
 use crate::app::clusters::NodeEntry;
 use crate::app::foresight::Told;
 use crate::app::{App, AppError, Who};
-use crate::http::door::{Route, Rule, delete, get, post};
+use crate::http::door::{Asked, Route, Rule, delete, get, post};
 use crate::http::pages::snapshot;
 use crate::repo::clusters::Cluster;
 use crate::repo::events::EventFilter;
@@ -98,7 +98,8 @@ pub(super) fn routes() -> Vec<Route> {
             200,
             "Request",
         )),
-        get("/api/v1/clusters/{cluster}/events", VIEWER, events).doc(says("Events, newest first", 200, "Events")),
+        get("/api/v1/clusters/{cluster}/events", VIEWER, events)
+            .doc(says("Events, newest first", 200, "Events").asking(WHICH_EVENTS)),
     ]
 }
 
@@ -366,6 +367,15 @@ async fn predict(
     Ok(Json(app.predict(&cluster, &assumption).await?.into()))
 }
 
+/// The fields of [`WhichEvents`].
+const WHICH_EVENTS: &[Asked] = &[
+    ("before", "integer", "Only events with a smaller id"),
+    ("problems", "boolean", "Only warnings and errors"),
+    ("about", "string", "Only about `cluster`, `node:NAME` or `service:NAME`"),
+    ("group", "string", "Only `membership`, `fencing`, `services`, `requests` or `configuration`"),
+    ("words", "string", "Only those with each of these words in text, reason or subject"),
+];
+
 #[derive(Deserialize)]
 struct WhichEvents {
     #[serde(default)]
@@ -378,6 +388,9 @@ struct WhichEvents {
     /// `membership`, `fencing`, `services`, `requests`, `configuration`.
     #[serde(default)]
     group: String,
+    /// Words that all stand in an event's text, reason or subject.
+    #[serde(default)]
+    words: String,
 }
 
 async fn events(
@@ -386,7 +399,7 @@ async fn events(
     Query(which): Query<WhichEvents>,
 ) -> Answer<Response> {
     let cluster = app.cluster(&name).await?;
-    let choice = Choice { about: which.about, group: which.group, problems: which.problems };
+    let choice = Choice { about: which.about, group: which.group, words: which.words, problems: which.problems };
     let filter = choice.filter().ok_or_else(|| {
         AppError::field("about", "about is cluster, node:NAME or service:NAME; group is one of the timeline's groups")
     })?;

@@ -14,7 +14,7 @@ use shared::ids::ConfVersion;
 use super::{ADMINISTRATOR, Answer, Body, VIEWER, made, says, takes};
 use crate::app::conf::Changed;
 use crate::app::{App, AppError, Who};
-use crate::http::door::{Route, get, post, put};
+use crate::http::door::{Asked, Route, get, post, put};
 use crate::repo::clusters::Cluster;
 use crate::repo::confs::{Origin, StoredConf};
 use crate::secrets;
@@ -44,11 +44,10 @@ pub(super) fn routes() -> Vec<Route> {
             200,
             "Findings",
         )),
-        get("/api/v1/clusters/{cluster}/config/diff", VIEWER, difference).doc(says(
-            "What differs between the versions `from` and `to`, in words and by lines",
-            200,
-            "Difference",
-        )),
+        get("/api/v1/clusters/{cluster}/config/diff", VIEWER, difference).doc(
+            says("What differs between the versions `from` and `to`, in words and by lines", 200, "Difference")
+                .asking(FROM_TO),
+        ),
         get("/api/v1/clusters/{cluster}/config/versions", VIEWER, versions).doc(says(
             "Versions, newest first",
             200,
@@ -122,6 +121,9 @@ async fn version(State(app): State<App>, Path((name, version)): Path<(String, u6
     let cluster = app.cluster(&name).await?;
     Ok(Json(version_body(&stored(&app, &cluster, version).await?, true)))
 }
+
+/// The fields of [`FromTo`].
+const FROM_TO: &[Asked] = &[("from", "integer", "The older version"), ("to", "integer", "The newer version")];
 
 #[derive(Deserialize)]
 struct FromTo {

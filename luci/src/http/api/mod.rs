@@ -35,12 +35,12 @@ type Answer<T> = Result<T, ApiError>;
 
 /// The document of a route that takes no body.
 const fn says(summary: &'static str, status: u16, answer: &'static str) -> Doc {
-    Doc { summary, body: None, status, answer }
+    Doc { summary, body: None, status, answer, query: &[] }
 }
 
 /// The document of a route that takes a body.
 const fn takes(summary: &'static str, body: &'static str, status: u16, answer: &'static str) -> Doc {
-    Doc { summary, body: Some(body), status, answer }
+    Doc { summary, body: Some(body), status, answer, query: &[] }
 }
 
 pub(super) fn routes() -> Vec<Route> {
@@ -52,7 +52,8 @@ pub(super) fn routes() -> Vec<Route> {
             "Health",
         )),
         get("/api/v1/openapi.json", Rule::Open, openapi::document).doc(says("This document", 200, "Any")),
-        get("/api/v1/audit", Rule::Account, accounts::audit).doc(says("Who changed what, newest first", 200, "Audit")),
+        get("/api/v1/audit", Rule::Account, accounts::audit)
+            .doc(says("Who changed what, newest first", 200, "Audit").asking(accounts::ENTRIES)),
         get("/api/v1/users", LUCI, accounts::users).doc(says("Accounts", 200, "Users")),
         post("/api/v1/users", LUCI, accounts::add).doc(takes("Add an account", "NewUser", 201, "User")),
         put("/api/v1/users/{name}/roles", LUCI, accounts::set_roles).doc(takes(

@@ -26,12 +26,13 @@ fn content(schema: &str) -> Value {
 }
 
 fn operation(route: &Route, doc: &Doc) -> Value {
-    let parameters: Vec<Value> = route
-        .path
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
-        .collect();
+    let places = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path =
+        places.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    let in_query = doc.query.iter().map(
+        |(name, kind, says)| json!({ "name": name, "in": "query", "description": says, "schema": { "type": kind } }),
+    );
+    let parameters: Vec<Value> = in_path.chain(in_query).collect();
     let mut answer = json!({ "description": doc.summary });
     if doc.answer != "None" {
         answer["content"] = content(doc.answer);
