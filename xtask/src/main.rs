@@ -7,6 +7,7 @@
 mod axe;
 mod check;
 mod coverage;
+mod deb;
 mod mutants;
 mod packages;
 mod run;
@@ -64,6 +65,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Debian packages of the node's programs and of the console, in target/debian.
+    Package,
     /// Measurements: `failover`, `detect`, `commands`, `console`.
     Bench {
         what: String,
@@ -85,6 +88,7 @@ fn main() -> Result<()> {
         Chore::Mutants(selection) => mutants::everything(&selection),
         Chore::Lab { arguments } => cargo_test("lab", &arguments),
         Chore::Browser { arguments } => browser(&arguments),
+        Chore::Package => deb::everything(),
         Chore::Bench { what, arguments } => bench(&what, &arguments),
     }
 }

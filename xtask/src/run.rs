@@ -58,18 +58,9 @@ pub(crate) fn output(name: &str, words: &[&str]) -> Result<String> {
 }
 
 /// Runs a program, shows every line of its standard output, and hands it on. Returns whether it succeeded.
-pub(crate) fn watched(
-    name: &str,
-    words: &[&str],
-    environment: Option<(&str, &Path)>,
-    mut line: impl FnMut(&str),
-) -> Result<bool> {
-    let mut child = Command::new(name)
-        .args(words)
-        .envs(environment)
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{name} could not be started"))?;
+pub(crate) fn watched(program: &mut Command, mut line: impl FnMut(&str)) -> Result<bool> {
+    let complaint = format!("{} could not be started", program.get_program().to_string_lossy());
+    let mut child = program.stdout(Stdio::piped()).spawn().context(complaint)?;
     let output = child.stdout.take().context("standard output is piped")?;
     for text in BufReader::new(output).lines() {
         let text = text.unwrap_or_else(|error| format!("(a line that is not UTF-8: {error})"));

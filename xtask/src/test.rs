@@ -1,19 +1,20 @@
 //! Everything that must hold, and a closing line of counts.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use crate::scratch::Scratch;
 use crate::{axe, check, packages, run};
 
 /// Seeds of the simulator in this run; `cargo xtask sim --seeds N` does more.
-const SEEDS: &str = "3000";
+const SEEDS: &str = "5000";
 
-/// What needs no host but this one.
-const ALONE: &[&str] = &["--workspace", "--exclude", "lab", "--exclude", "browser"];
-/// What runs on several hosts.
-const HOSTS: &[&str] = &["--package", "lab", "--package", "browser"];
+/// Packages whose tests run on several hosts.
+const HOSTS: &[&str] = &["lab", "browser"];
 
 /// More failed tests than these are not run again.
 const AGAIN_MAX: usize = 3;
@@ -67,14 +68,14 @@ pub(crate) fn everything() -> Result<()> {
     axe::fetch()?;
     let mut counts = Counts::default();
     timed("build", || run::cargo(&["build", "--workspace", "--bins", "--locked"]))?;
-    timed("build of the tests", || run::cargo(&["test", "--workspace", "--no-run", "--locked"]))?;
+    let programs = timed("build of the tests", build_tests)?;
     let scratch = Scratch::new()?;
-    timed("tests", || cargo_tests(ALONE, scratch.as_ref(), &mut counts))?;
+    timed("tests", || run_tests(&mut on_this_machine(), scratch.as_ref(), &mut counts))?;
     // Hosts of the lab read their programs while the machine is still writing those of the build.
     rustix::fs::sync();
-    let second = timed("tests on hosts", || on_hosts(scratch.as_ref(), &mut counts))?;
+    let second = timed("tests on hosts", || on_hosts(&programs, scratch.as_ref(), &mut counts))?;
     drop(scratch);
-    counts.step("simulation", timed("simulation", || run::built("sim", &["--seeds", SEEDS])));
+    counts.step("simulation", timed("simulation", simulation));
     for (name, step) in check::steps() {
         counts.step(name, timed(name, step));
     }
@@ -89,38 +90,81 @@ pub(crate) fn everything() -> Result<()> {
     Ok(())
 }
 
-/// The tests on hosts, and once more those few that failed: members that the machine lets wait for seconds are lost to the others,
-/// whatever the programs do. Returns the names of those that passed the second time only.
-fn on_hosts(scratch: Option<&Scratch>, counts: &mut Counts) -> Result<Vec<String>> {
-    let before = Waited::now();
-    let mut first = Counts::default();
-    cargo_tests(HOSTS, scratch, &mut first)?;
-    println!("processes waited meanwhile: {}", Waited::now().since(&before));
-    let names = std::mem::take(&mut first.names);
-    if names.is_empty() || names.len() > AGAIN_MAX || names.len() as u64 != first.failed {
-        counts.passed += first.passed;
-        counts.failed += first.failed;
-        return Ok(Vec::new());
-    }
-    println!("once more: {}", names.join(" "));
-    let mut words = HOSTS.to_vec();
-    words.extend(["--", "--exact"]);
-    words.extend(names.iter().map(String::as_str));
-    let mut again = Counts::default();
-    cargo_tests(&words, scratch, &mut again)?;
-    counts.passed += first.passed + again.passed;
-    counts.failed += again.failed.max(first.failed.saturating_sub(again.passed));
-    Ok(names.into_iter().filter(|name| !again.names.contains(name)).collect())
+/// Optimised, which pays off from a thousand seeds on.
+fn simulation() -> Result<()> {
+    run::cargo(&["build", "--release", "--package", "sim", "--bin", "sim", "--locked"])?;
+    run::released("sim", &["--seeds", SEEDS])
 }
 
-fn cargo_tests(which: &[&str], scratch: Option<&Scratch>, counts: &mut Counts) -> Result<()> {
-    let words = [&["test", "--no-fail-fast", "--locked"], which].concat();
+/// The tests that need no host but this one.
+fn on_this_machine() -> Command {
+    let mut command = Command::new(run::cargo_path());
+    command.args(["test", "--workspace", "--no-fail-fast", "--locked"]);
+    command.args(HOSTS.iter().flat_map(|package| ["--exclude", package]));
+    command
+}
+
+/// A built program of tests.
+struct Program {
+    path: PathBuf,
+    /// Of its package, where it runs.
+    folder: PathBuf,
+}
+
+/// Builds all tests; those of `HOSTS`.
+fn build_tests() -> Result<Vec<Program>> {
+    let words = ["test", "--workspace", "--no-run", "--locked", "--message-format", "json-render-diagnostics"];
+    let told = run::output(&run::cargo_path(), &words)?;
+    let artifacts = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = |artifact: Value| {
+        let path = PathBuf::from(artifact["executable"].as_str()?);
+        let folder = Path::new(artifact["manifest_path"].as_str()?).parent()?.to_owned();
+        let on_hosts = HOSTS.iter().any(|package| folder.ends_with(Path::new("tests").join(package)));
+        (on_hosts && artifact["profile"]["test"] == true).then_some(Program { path, folder })
+    };
+    let programs: Vec<Program> = artifacts.filter_map(program).collect();
+    if programs.is_empty() {
+        bail!("cargo built no tests of {}", HOSTS.join(" and "));
+    }
+    Ok(programs)
+}
+
+/// The tests on hosts, and once more those few that failed: members that the machine lets wait for seconds are lost to the others,
+/// whatever the programs do. Returns the names of those that passed the second time only.
+fn on_hosts(programs: &[Program], scratch: Option<&Scratch>, counts: &mut Counts) -> Result<Vec<String>> {
+    let before = Waited::now();
+    let mut again = Vec::new();
+    for program in programs {
+        let mut first = Counts::default();
+        run_tests(Command::new(&program.path).current_dir(&program.folder), scratch, &mut first)?;
+        let names = std::mem::take(&mut first.names);
+        if names.is_empty() || again.len() + names.len() > AGAIN_MAX || names.len() as u64 != first.failed {
+            counts.failed += first.failed;
+        } else {
+            again.push((program, names));
+        }
+        counts.passed += first.passed;
+    }
+    println!("processes waited meanwhile: {}", Waited::now().since(&before));
+    let mut passed = Vec::new();
+    for (program, names) in again {
+        println!("once more: {}", names.join(" "));
+        let mut second = Counts::default();
+        let mut command = Command::new(&program.path);
+        run_tests(command.current_dir(&program.folder).arg("--exact").args(&names), scratch, &mut second)?;
+        counts.passed += second.passed;
+        counts.failed += second.failed.max((names.len() as u64).saturating_sub(second.passed));
+        passed.extend(names.into_iter().filter(|name| !second.names.contains(name)));
+    }
+    Ok(passed)
+}
+
+fn run_tests(command: &mut Command, scratch: Option<&Scratch>, counts: &mut Counts) -> Result<()> {
     let before = counts.failed;
-    let environment = scratch.map(Scratch::environment);
-    let succeeded = run::watched(&run::cargo_path(), &words, environment, |line| counts.read(line))?;
+    let succeeded = run::watched(command.envs(scratch.map(Scratch::environment)), |line| counts.read(line))?;
     if !succeeded && counts.failed == before {
         counts.failed += 1;
-        println!("FAILED: cargo test ended badly without a failed test");
+        println!("FAILED: tests ended badly without a failed test");
     }
     Ok(())
 }

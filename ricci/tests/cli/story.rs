@@ -77,6 +77,8 @@ fn the_commands_tell_the_truth_of_a_real_cluster() {
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", "story::the_commands_tell_the_truth_of_a_real_cluster"])
         .env(INSIDE, "1")
+        // Temporary files of this run may lie in /dev/shm, of which there is another one inside.
+        .env("TMPDIR", "/run")
         .stdin(Stdio::null())
         .output()
         .expect("unshare(1) is part of every Linux");
