@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
@@ -52,8 +53,11 @@ pub enum Purpose {
     Client,
 }
 
+/// One for all: each node's connection would hold its own otherwise.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    Arc::clone(&PROVIDER)
 }
 
 /// SHA-256 of a certificate, lower-case hexadecimal.
@@ -159,6 +163,8 @@ fn client_config(identity: &Identity, verifier: Arc<dyn ServerCertVerifier>) -> 
         .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
     // One HTTP/2 connection per node carries everything, and its pings notice a node that lost its power.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Each node has settings of its own and is one server; room for 256 is what rustls sets aside.
+    config.resumption = Resumption::in_memory_sessions(1);
     Ok(config)
 }
 

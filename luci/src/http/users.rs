@@ -1,5 +1,7 @@
 //! Admin: accounts, what each may where, their sessions and tokens.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 
 use super::error::PageError;
@@ -9,18 +11,17 @@ use super::session::Posted;
 use crate::app::accounts::Roles;
 use crate::app::{App, Who};
 use crate::ids::{SessionId, TokenId};
-use crate::repo::users::{LoginBy, Role};
+use crate::repo::users::{LoginBy, Role, User};
 use crate::views::accounts::{ClusterRole, SessionLine, TokenRow, UserLine, UserPage, UsersPage};
 use crate::views::manage::FormErrors;
 
 pub(super) async fn users_page(app: &App, who: Who, name: String, errors: FormErrors) -> Result<UsersPage, PageError> {
     let clusters = app.repo.clusters().await?;
-    let mut users = Vec::new();
-    for user in app.repo.users().await? {
-        let grants = app.repo.grants_of(user.id).await?;
-        let factor = app.repo.factor(user.id).await?.is_some();
-        users.push(UserLine::new(&user, &grants, &clusters, factor));
-    }
+    let (grants, factors) = (app.repo.grants().await?, app.repo.users_with_factor().await?);
+    let none = BTreeMap::new();
+    let line =
+        |user: User| UserLine::new(&user, grants.get(&user.id).unwrap_or(&none), &clusters, factors.contains(&user.id));
+    let users = app.repo.users().await?.into_iter().map(line).collect();
     Ok(UsersPage {
         demanded_from: app.repo.factor_demanded_from().await?,
         lacking: app.without_demanded_factor().await?,

@@ -45,6 +45,17 @@ impl Repo {
         Ok(rows.into_iter().collect())
     }
 
+    /// The same of all accounts that have any.
+    pub async fn grants(&self) -> Result<BTreeMap<UserId, BTreeMap<ClusterId, Role>>> {
+        let rows: Vec<(UserId, ClusterId, Role)> =
+            self.query_as("SELECT user_id, cluster_id, role FROM grants").fetch_all(&self.pool).await?;
+        let mut grants: BTreeMap<UserId, BTreeMap<ClusterId, Role>> = BTreeMap::new();
+        for (user, cluster, role) in rows {
+            grants.entry(user).or_default().insert(cluster, role);
+        }
+        Ok(grants)
+    }
+
     /// Replaces all roles of an account, everywhere and on single clusters, at once.
     pub async fn set_roles(
         &self,

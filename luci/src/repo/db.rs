@@ -19,6 +19,8 @@ use super::RepoError;
 
 /// Connections to the database. SQLite lets one write at a time, whatever their number.
 const CONNECTIONS: u32 = 8;
+/// SQLite's own cache of each connection, in KiB by its minus; the kernel's, which they share, has the whole file.
+const PAGE_CACHE: &str = "-512";
 /// A statement that finds the file locked by another process (`luci user`, `luci backup`) waits this long.
 const BUSY: Duration = Duration::from_secs(10);
 /// PostgreSQL that gives no connection within this time is taken for down; a page says so instead of hanging.
@@ -74,7 +76,8 @@ impl Pool {
             .journal_mode(SqliteJournalMode::Wal)
             // Full: a request that was answered "accepted" is found again after a power cut.
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY);
+            .busy_timeout(BUSY)
+            .pragma("cache_size", PAGE_CACHE);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         sqlx::migrate!("../migrations").run(&pool).await?;
         Ok(Self::Sqlite(pool))

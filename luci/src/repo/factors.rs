@@ -1,5 +1,7 @@
 //! Second factors: the shared secret, the last code that was taken, and the recovery codes, which are stored hashed.
 
+use std::collections::BTreeSet;
+
 use super::{Repo, Result};
 use crate::clock;
 use crate::ids::UserId;
@@ -21,6 +23,13 @@ impl Repo {
     pub async fn factor(&self, user: UserId) -> Result<Option<Factor>> {
         let sql = "SELECT totp_secret, coalesce(totp_since, 0) AS totp_since FROM users WHERE id = $1 AND totp_secret IS NOT NULL";
         Ok(self.query_as(sql).bind(user).fetch_optional(&self.pool).await?)
+    }
+
+    /// The accounts that have a second factor.
+    pub async fn users_with_factor(&self) -> Result<BTreeSet<UserId>> {
+        let sql = "SELECT id FROM users WHERE totp_secret IS NOT NULL";
+        let rows: Vec<(UserId,)> = self.query_as(sql).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// Gives an account a second factor with its recovery codes, the code of `step` being used up, and ends its other sessions:

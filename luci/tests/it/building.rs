@@ -12,7 +12,7 @@ use crate::window::{Look, Window};
 use thirtyfour::prelude::*;
 
 /// A page that does not come within this time does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the browser is asked whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 

@@ -40,6 +40,7 @@ use shared::status::{
 use shared::text::{ResultCode, ServiceState};
 use shared::watch::{Source, Watch};
 use shared::why::{Assumption, Explanation, NodeExplanation, PredictedChange, Prediction, Test, Verdict};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 /// Password of the user `ricci` on every fake node.
@@ -248,6 +249,29 @@ impl World {
 
     pub fn fact(&mut self, subject: Subject, kind: FactKind, text: &str) {
         self.facts.push(fact_of(subject, kind, text));
+    }
+
+    /// node2, which had the service, loses its power: what the members tell until another one has it. It happened just now.
+    pub fn failover(&mut self, service: &str) {
+        let node = || Subject::Node(NodeName::from("node2"));
+        let name = ServiceName::parse(service);
+        let service = || Subject::Service(name.clone());
+        let end = now().0;
+        for (ago, subject, kind, text) in [
+            (
+                5100,
+                node(),
+                FactKind::NodeLost,
+                "node2 was lost without a goodbye; its services wait until it is known to be down".to_owned(),
+            ),
+            (5060, node(), FactKind::FenceDecided, "Fencing node2 by node1, attempt 1".to_owned()),
+            (900, node(), FactKind::Fenced, "node2 has been fenced by node1 with method power".to_owned()),
+            (890, service(), FactKind::ServiceRecovering, format!("Service {name} is recovering, was on node2")),
+            (880, service(), FactKind::ServiceStarting, format!("Starting service {name} on node1")),
+            (0, service(), FactKind::ServiceStarted, format!("Service {name} is now running on node1")),
+        ] {
+            self.facts.push(Fact { at: Time(end - ago), ..fact_of(subject, kind, &text) });
+        }
     }
 
     fn status(&self, local: &str) -> ClusterStatus {
@@ -983,20 +1007,16 @@ async fn forget(State(server): State<Server>) -> StatusCode {
 #[derive(Clone)]
 struct WithPeer(RustlsAcceptor);
 
-type Tls<I> = <RustlsAcceptor as Accept<I, ()>>::Stream;
-
-impl<I, S> Accept<I, S> for WithPeer
-where
-    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    S: Send + 'static,
-{
-    type Stream = Tls<I>;
+impl<S: Send + 'static> Accept<TcpStream, S> for WithPeer {
+    type Stream = <RustlsAcceptor as Accept<TcpStream, ()>>::Stream;
     type Service = middleware::AddExtension<S, Peer>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let acceptor = self.0.clone();
         Box::pin(async move {
+            // As ricci does: the second half of an answer does not wait for the acknowledgement of the first.
+            stream.set_nodelay(true)?;
             let (stream, service) = acceptor.accept(stream, service).await?;
             let peer =
                 stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(luci::tls::fingerprint);
@@ -1065,7 +1085,7 @@ impl Cable {
         let state = cut.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let Ok(far) = tokio::net::TcpStream::connect(target).await else { continue };
+                let Ok(far) = TcpStream::connect(target).await else { continue };
                 let (near_read, near_write) = near.into_split();
                 let (far_read, far_write) = far.into_split();
                 tokio::spawn(carry(near_read, far_write, state.subscribe()));

@@ -21,7 +21,7 @@ const MORE: &[(&str, &[&str])] = &[
     ("/clusters/{cluster}/add-resource", &["", "?q=web", "?q=nothing-like-it", "?kind=ip", "?kind=fs", UNSEEN]),
     ("/clusters/{cluster}/services/{service}/add-resource", &["", "?parent=0", "?kind=script", UNSEEN]),
     ("/clusters", &["", "?q=web&only=problems", "?q=nothing-like-it"]),
-    ("/clusters/{cluster}/events", &["", "?about=node:node1&group=fencing&problems=1"]),
+    ("/clusters/{cluster}/events", &["", "?about=node:node1&group=fencing&words=bmc+power&problems=1"]),
     ("/clusters/{cluster}/what-if", &["", "?lost=node1"]),
     ("/clusters/{cluster}/failover-domains/{name}", &["", "?lost=node1"]),
     ("/clusters/{cluster}/configure/compare", &["?from=1&to=2"]),
@@ -128,6 +128,8 @@ async fn stage(luci: &TestApp, fake: &Fake) -> String {
     browser.submit("/account", "/account/tokens", &token).await;
     browser.submit("/clusters/alpha/configure", "/clusters/alpha/draft/begin", &[]).await;
     browser.wait_for("/clusters/alpha/add-resource", "agent-ocf:acme:website").await;
+    fake.change(|world| world.failover("web"));
+    browser.wait_for("/clusters/alpha/events", "data-test=\"lanes\"").await;
     fake.change(|world| world.nodes.get_mut("node3").expect("node").hung = true);
     task
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 /// Longest wait for anything that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// luci with its state folder.
 pub(crate) struct TestApp {

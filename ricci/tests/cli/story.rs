@@ -21,7 +21,7 @@ const SOCKET: &str = "/run/cluster/rgmanager.sk";
 const COROSYNC_CONF_PATH: &str = "/etc/corosync/corosync.conf";
 const CONF: &str = "/etc/cluster/cluster.conf";
 /// Far above what any step takes; a step that reaches it is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The second node of the list never comes.
 const COROSYNC_CONF: &str = "totem {

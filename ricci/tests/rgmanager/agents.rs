@@ -67,7 +67,7 @@ impl Stage {
     }
 
     async fn result(&mut self) -> RunFinished {
-        tokio::time::timeout(Duration::from_secs(30), self.results.recv()).await.expect("no result").unwrap()
+        tokio::time::timeout(Duration::from_secs(120), self.results.recv()).await.expect("no result").unwrap()
     }
 }
 
@@ -91,7 +91,7 @@ fn spec(operation: Operation) -> RunSpec {
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "never: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

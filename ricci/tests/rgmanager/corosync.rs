@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Receiver;
 const INSIDE: &str = "RICCI_TEST_INSIDE_NAMESPACES";
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Far above what any step takes; a step that reaches it is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const MESSAGES: u32 = 10_000;
 
 const COROSYNC_CONF: &str = "totem {

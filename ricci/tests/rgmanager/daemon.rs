@@ -35,7 +35,7 @@ const SYSRQ: &str = "/run/story/sysrq";
 /// Ends as if its daemon had failed, so that its unit starts it again.
 const EXIT_RESTART: i32 = 7;
 /// Far above what any step takes; a step that reaches it is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn cluster_conf(version: u32, extra: &str) -> String {
     format!(

@@ -73,7 +73,13 @@ fn judge_need(need: &Need, installed: &Installed) -> Vec<Finding> {
         need.nodes.iter().filter(|node| matches!(on(node), Some(None))).map(NodeName::as_str).collect();
     if !lacking.is_empty() {
         let text = format!("{agent}, which {what} needs, is not installed on {}", lacking.join(", "));
-        tell("agent-missing", text, "install the same package there as on the other nodes".to_owned());
+        let somewhere = installed.values().flatten().any(|summary| summary.name == *agent);
+        let hint = if somewhere {
+            "install the same package there as on the other nodes"
+        } else {
+            "no node has it; install the package that brings it, or correct the type"
+        };
+        tell("agent-missing", text, hint.to_owned());
     }
     let mut by_digest: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for node in &need.nodes {
@@ -111,11 +117,27 @@ nodeid="2"/><clusternode name="c" nodeid="3"/></clusternodes><fencedevices><fenc
     }
 
     fn told(installed: &[(&str, &[(&str, &str)])]) -> Vec<String> {
+        found(installed).into_iter().map(|finding| finding.text).collect()
+    }
+
+    fn found(installed: &[(&str, &[(&str, &str)])]) -> Vec<Finding> {
         let installed = installed.iter().map(|(node, agents)| {
             (NodeName::from(*node), agents.iter().map(|(name, version)| agent(name, version)).collect())
         });
-        let found = differences(&crate::conf::load(CONF), &installed.collect());
-        found.into_iter().map(|finding| finding.text).collect()
+        differences(&crate::conf::load(CONF), &installed.collect())
+    }
+
+    #[test]
+    fn whoever_lacks_an_agent_that_nobody_has_is_not_sent_to_the_other_nodes() {
+        let (ip, bmc) = (("ocf:heartbeat:IPaddr2", "1"), ("fence_ipmilan", "4"));
+        let hints = |mysql_on_b: bool| {
+            let db = ("ocf:heartbeat:mysql", "1");
+            let on_b: &[(&str, &str)] = if mysql_on_b { &[ip, bmc, db] } else { &[ip, bmc] };
+            let found = found(&[("a", &[ip, bmc]), ("b", on_b)]);
+            found.into_iter().map(|finding| finding.hint).collect::<Vec<_>>()
+        };
+        assert_eq!(hints(true), ["install the same package there as on the other nodes"]);
+        assert_eq!(hints(false), ["no node has it; install the package that brings it, or correct the type"]);
     }
 
     #[test]

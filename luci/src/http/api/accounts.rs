@@ -12,7 +12,9 @@ use super::{Answer, Body, made};
 use crate::app::accounts::Roles;
 use crate::app::{App, Who};
 use crate::http::door::Asked;
+use crate::ids::ClusterId;
 use crate::repo::audit::{AuditEntry, AuditFilter};
+use crate::repo::clusters::Cluster;
 use crate::repo::users::{LoginBy, Role, User};
 
 /// Entries in one answer.
@@ -62,24 +64,35 @@ struct UserBody {
     created_at: i64,
 }
 
+impl UserBody {
+    fn new(user: User, grants: &BTreeMap<ClusterId, Role>, clusters: &[Cluster], second_factor: bool) -> Self {
+        let clusters = clusters.iter().filter_map(|cluster| Some((cluster.name.clone(), *grants.get(&cluster.id)?)));
+        Self {
+            clusters: clusters.collect(),
+            second_factor,
+            name: user.name,
+            everywhere: user.everywhere,
+            login: user.login,
+            created_at: user.created_at,
+        }
+    }
+}
+
 async fn user_body(app: &App, user: User) -> Answer<UserBody> {
     let grants = app.repo.grants_of(user.id).await?;
-    let clusters = app.repo.clusters().await?.into_iter();
-    Ok(UserBody {
-        clusters: clusters.filter_map(|cluster| Some((cluster.name, *grants.get(&cluster.id)?))).collect(),
-        second_factor: app.repo.factor(user.id).await?.is_some(),
-        name: user.name,
-        everywhere: user.everywhere,
-        login: user.login,
-        created_at: user.created_at,
-    })
+    let factor = app.repo.factor(user.id).await?.is_some();
+    Ok(UserBody::new(user, &grants, &app.repo.clusters().await?, factor))
 }
 
 pub(super) async fn users(State(app): State<App>) -> Answer<Response> {
-    let mut bodies = Vec::new();
-    for user in app.repo.users().await? {
-        bodies.push(user_body(&app, user).await?);
-    }
+    let clusters = app.repo.clusters().await?;
+    let (grants, factors) = (app.repo.grants().await?, app.repo.users_with_factor().await?);
+    let none = BTreeMap::new();
+    let body = |user: User| {
+        let (grants, factor) = (grants.get(&user.id).unwrap_or(&none), factors.contains(&user.id));
+        UserBody::new(user, grants, &clusters, factor)
+    };
+    let bodies: Vec<UserBody> = app.repo.users().await?.into_iter().map(body).collect();
     Ok(axum::response::IntoResponse::into_response(Json(bodies)))
 }
 
