@@ -102,6 +102,7 @@ async fn accounts(repo: &Repo, out: &mut Transcript) -> UserId {
     said!(out, repo.open_session("other", bob, "csrf", from));
     said!(out, repo.set_factor(bob, "SECRET", 7, &hashes, Some("kept")));
     assert!(repo.factor(bob).await.expect("factor").is_some_and(|factor| factor.totp_secret == "SECRET"));
+    assert!(said!(out, repo.users_with_factor()).contains(&bob));
     assert!(!said!(out, repo.use_step(bob, 7)), "used at the enrolment");
     assert!(said!(out, repo.use_step(bob, 8)));
     assert_eq!(said!(out, repo.use_recovery_code(bob, "one")), Some(1));
@@ -134,6 +135,7 @@ async fn accounts(repo: &Repo, out: &mut Transcript) -> UserId {
 async fn rights(repo: &Repo, out: &mut Transcript, bob: UserId, cluster: ClusterId) {
     said!(out, repo.set_roles(bob, Some(Role::Viewer), &BTreeMap::from([(cluster, Role::Operator)])));
     said!(out, repo.grants_of(bob));
+    said!(out, repo.grants());
     for (name, cluster) in [("backup", None), ("Backup", Some(cluster))] {
         let token = NewApiToken { token_hash: name, user: bob, name, role: Role::Viewer, cluster };
         assert!(said!(out, repo.add_api_token(token)));

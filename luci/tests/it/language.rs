@@ -281,6 +281,8 @@ fn nothing_in_the_catalogue_is_unused() {
 
 /// Texts that the code puts together of several literals.
 const COMPOSED: &[&str] = &[
+    // The first half of what is told of a loss names the incident.
+    "{name} was lost without a goodbye",
     "{verb} all services: no member has answered yet; luci keeps trying for a minute",
     "{verb} all services: accepted; the page shows how it goes on",
     "{verb} all services: refused. {text}",
