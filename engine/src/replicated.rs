@@ -963,6 +963,8 @@ impl Replicated {
         record.parked = next == ServiceState::Stopped && record.after == AfterStop::Stopped && !record.frozen;
         if next == ServiceState::Disabled {
             record.enabled_by_hand = false;
+            // Kept on the members' disks: also when all of them go down next, autostart does not start it.
+            self.intents_changed += 1;
         }
         record.enter(next, at, reason.clone());
         let was = record.last_owner.map(|owner| node_name(conf, owner)).unwrap_or_default();
