@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ricci::corosync::{Corosync, Event, Handle, JoinReason, MAX_MESSAGE_BYTES, MulticastError, Outcome, Value, query};
+use rustix::process::{Pid, Signal, kill_process};
 use shared::ids::NodeId;
 use tokio::sync::mpsc::Receiver;
 
@@ -23,7 +24,7 @@ const COROSYNC_CONF: &str = "totem {
   version: 2
   cluster_name: a-name-longer-than-fifteen-bytes-集群
   transport: knet
-  token: 1000
+  token: 10000
 }
 nodelist {
   node {
@@ -76,7 +77,7 @@ fn inside() {
 async fn story(mut daemon: Child) {
     let (handle, mut events) = joined().await;
     questions_are_answered().await;
-    all_messages_come_back_in_order(&handle, &mut events).await;
+    all_messages_come_back_in_order(&daemon, &handle, &mut events).await;
     too_long_is_refused(&handle, &mut events).await;
     a_second_connection_that_leaves_ends_its_stream().await;
     a_dropped_handle_ends_the_membership().await;
@@ -151,21 +152,21 @@ async fn questions_are_answered() {
     query::reload_conf(DEADLINE).await.unwrap();
 }
 
-/// More than the queue takes, so that "full" and corosync's "try again" are met on the way.
-async fn all_messages_come_back_in_order(handle: &Handle, events: &mut Receiver<Event>) {
-    let (mut sent, mut delivered, mut was_full) = (0_u32, 0_u32, false);
+/// More than the queue takes. Corosync stands still until it is full, so that "full" and corosync's "try again" are met
+/// however fast it is.
+async fn all_messages_come_back_in_order(daemon: &Child, handle: &Handle, events: &mut Receiver<Event>) {
+    let pid = Pid::from_child(daemon);
+    kill_process(pid, Signal::STOP).unwrap();
+    let mut sent = 0;
+    while multicast(handle, sent) {
+        sent += 1;
+        assert!(sent < MESSAGES, "a corosync that takes nothing does not fill the queue");
+    }
+    kill_process(pid, Signal::CONT).unwrap();
+    let mut delivered = 0_u32;
     while delivered < MESSAGES {
-        while sent < MESSAGES {
-            let mut payload = sent.to_be_bytes().to_vec();
-            payload.resize(4 + (sent as usize % 3000), b'x');
-            match handle.multicast(payload) {
-                Ok(()) => sent += 1,
-                Err(MulticastError::QueueFull) => {
-                    was_full = true;
-                    break;
-                }
-                Err(error) => panic!("{error}"),
-            }
+        while sent < MESSAGES && multicast(handle, sent) {
+            sent += 1;
         }
         match events.recv().await.unwrap() {
             Event::Delivered { from, payload } => {
@@ -179,7 +180,17 @@ async fn all_messages_come_back_in_order(handle: &Handle, events: &mut Receiver<
             other => panic!("{other:?} between the messages"),
         }
     }
-    assert!(was_full, "the queue is smaller than the number of messages");
+}
+
+/// Sends the message of this number, unless the queue is full.
+fn multicast(handle: &Handle, number: u32) -> bool {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(4 + (number as usize % 3000), b'x');
+    match handle.multicast(payload) {
+        Ok(()) => true,
+        Err(MulticastError::QueueFull) => false,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 async fn too_long_is_refused(handle: &Handle, events: &mut Receiver<Event>) {
