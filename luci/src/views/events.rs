@@ -130,6 +130,7 @@ fn events_of_incidents(events: &[Event]) -> impl Iterator<Item = &[Event]> {
 const BEGINS: &[&str] = &["node-lost", "quorum-lost", "resource-failed", "service-recovering", "fence-decided"];
 /// What the loss of a node begins with; a service that somebody moved shortly before has no part in it.
 const LOSS_BEGINS: &[&str] = &["node-lost", "quorum-lost", "fence-decided"];
+const RECOVERY: &str = "recovery decided";
 /// Its phases: kind, word, and how it stands from then on.
 const PHASES: &[(&str, &str, &str)] = &[
     ("node-lost", "left the membership", "bad"),
@@ -139,7 +140,7 @@ const PHASES: &[(&str, &str, &str)] = &[
     ("fence-decided", "fencing decided", "warn"),
     ("fence-failed", "fencing failed", "bad"),
     ("fenced", "fenced", "off"),
-    ("service-recovering", "recovery decided", "bad"),
+    ("service-recovering", RECOVERY, "bad"),
     ("service-stopped", "stopped", "off"),
     ("service-starting", "start decided", "busy"),
     ("service-started", "started", "ok"),
@@ -165,13 +166,7 @@ fn phases(newest_first: &[Event]) -> Option<Incident> {
     let mut before = begin.at;
     for event in incident.iter().rev() {
         let Some((_, word, class)) = PHASES.iter().find(|(kind, ..)| *kind == event.kind) else { continue };
-        steps.push(Step {
-            subject: &event.subject,
-            service: event.subject_kind == "service",
-            word,
-            class,
-            at: event.at - begin.at,
-        });
+        steps.push(Step { subject: &event.subject, word, class, at: event.at - begin.at });
         phases.push(Phase {
             word,
             subject: event.subject.clone(),
@@ -189,7 +184,6 @@ fn phases(newest_first: &[Event]) -> Option<Incident> {
 /// A phase as the picture needs it.
 struct Step<'a> {
     subject: &'a str,
-    service: bool,
     word: &'static str,
     class: &'static str,
     /// Milliseconds since the incident began.
@@ -211,8 +205,8 @@ fn lanes(steps: &[Step<'_>], total: i64, loss: bool) -> Vec<Lane> {
     let lane = |subject: &str| {
         let own: Vec<&Step<'_>> = steps.iter().filter(|step| step.subject == subject).collect();
         let mut bars = Vec::with_capacity(own.len() + 1);
-        // Who was lost had it: nobody serves until it is recovered.
-        if let Some(first) = own.first().filter(|first| loss && first.service && first.class == "bad" && first.at > 0) {
+        // Who was lost had it: nobody serves until it is recovered. What failed by itself did so then.
+        if let Some(first) = own.first().filter(|first| loss && first.word == RECOVERY && first.at > 0) {
             bars.push(Bar { from: 0, width: place(first.at), class: "bad", word: "" });
         }
         for (number, step) in own.iter().enumerate() {
@@ -279,6 +273,26 @@ mod tests {
         let incident = panel.events[0].incident.as_ref().expect("an incident");
         assert_eq!(incident.total, "4.400 s");
         assert_eq!(told(incident), ["left the membership node2 0.000 0.000", "started service:web 4.400 4.400"]);
+    }
+
+    #[test]
+    fn a_service_of_the_lost_node_is_drawn_as_down_from_the_loss_and_one_that_failed_later_from_then() {
+        let events = [
+            event(910_000, "service:web", "service-started", "service:web is now running on node1"),
+            event(908_000, "service:web", "service-starting", "Starting service service:web on node1"),
+            event(907_000, "service:db", "resource-failed", "service:db: monitor returned 7"),
+            event(905_000, "service:web", "service-recovering", "service:web is recovering, was on node2"),
+            event(904_000, "node2", "fenced", "node2 was fenced"),
+            event(900_000, "node2", "node-lost", "node2 was lost."),
+        ];
+        let panel = EventsPanel::new(&events);
+        let lanes = &panel.events[0].incident.as_ref().expect("an incident").lanes;
+        let bars = |subject: &str| {
+            let lane = lanes.iter().find(|lane| lane.subject == subject).expect(subject);
+            lane.bars.iter().map(|bar| (bar.from, bar.width, bar.class)).collect::<Vec<_>>()
+        };
+        assert_eq!(bars("service:web"), [(0, 470, "bad"), (470, 282, "bad"), (752, 188, "busy"), (940, 60, "ok")]);
+        assert_eq!(bars("service:db"), [(658, 342, "bad")]);
     }
 
     fn told(incident: &Incident) -> Vec<String> {

@@ -46,7 +46,7 @@ async fn events_are_chosen_by_what_they_are_about_and_by_their_kind() {
     ] {
         let page = stage.browser.get(&format!("{EVENTS}{query}")).await;
         assert_eq!(page.status, StatusCode::OK, "{query}");
-        let seen = (page.body.contains("fencing node2 "), page.body.contains("the web is up"));
+        let seen = (page.body.contains("fencing node2"), page.body.contains("the web is up"));
         assert_eq!(seen, (fencing, service), "{query}: {}", page.text());
     }
     let chosen = stage.browser.get(&format!("{EVENTS}?about=node:node2&group=fencing")).await;
