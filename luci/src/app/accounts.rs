@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::auth::{check_password, check_user_name, hash_password};
 use super::{App, AppError, Who};
 use crate::ids::{ClusterId, SessionId, TokenId, UserId};
+use crate::repo::RepoError;
 use crate::repo::access::NewApiToken;
 use crate::repo::users::{Preferences, Role, User};
 use crate::tokens;
@@ -45,7 +46,27 @@ fn role_on(role: Role, cluster: &str) -> String {
     format!("role {role} on {cluster}", role = role.name())
 }
 
+/// An account as lists show it.
+#[derive(Debug)]
+pub struct Listed {
+    pub user: User,
+    /// Its roles on single clusters.
+    pub grants: BTreeMap<ClusterId, Role>,
+    pub has_factor: bool,
+}
+
 impl App {
+    /// All accounts by name, in three questions however many there are.
+    pub async fn accounts(&self) -> Result<Vec<Listed>, RepoError> {
+        let (mut grants, factors) = (self.repo.grants().await?, self.repo.users_with_factor().await?);
+        let listed = |user: User| Listed {
+            grants: grants.remove(&user.id).unwrap_or_default(),
+            has_factor: factors.contains(&user.id),
+            user,
+        };
+        Ok(self.repo.users().await?.into_iter().map(listed).collect())
+    }
+
     /// The account with this name.
     pub async fn account(&self, name: &str) -> Result<User, AppError> {
         let user = self.repo.user_by_name(name).await?;

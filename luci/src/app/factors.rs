@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use totp_rs::{Builder, Secret, Totp};
 
 use super::access::Access;
+use super::accounts::Listed;
 use super::{App, AppError, Who};
 use crate::clock;
 use crate::ids::UserId;
@@ -233,15 +234,11 @@ impl App {
     /// The accounts that must switch a second factor on before they can do anything else.
     pub async fn without_demanded_factor(&self) -> Result<Vec<String>, RepoError> {
         let Some(from) = self.repo.factor_demanded_from().await? else { return Ok(Vec::new()) };
-        let (mut grants, factors) = (self.repo.grants().await?, self.repo.users_with_factor().await?);
-        let mut names = Vec::new();
-        for user in self.repo.users().await? {
-            let access = Access::new(user.everywhere, grants.remove(&user.id).unwrap_or_default(), None);
-            if access.highest() >= Some(from) && !factors.contains(&user.id) {
-                names.push(user.name);
-            }
-        }
-        Ok(names)
+        let lacks = |account: Listed| {
+            let access = Access::new(account.user.everywhere, account.grants, None);
+            (access.highest() >= Some(from) && !account.has_factor).then_some(account.user.name)
+        };
+        Ok(self.accounts().await?.into_iter().filter_map(lacks).collect())
     }
 
     /// Demands a second factor of every account with this role, or a higher one, everywhere or on a cluster; of nobody if `None`.

@@ -64,8 +64,27 @@ pub struct Doc {
     pub(super) query: &'static [Asked],
 }
 
-/// A parameter of the query: its name, its type as JSON Schema has it, and what it says.
-pub(super) type Asked = (&'static str, &'static str, &'static str);
+/// A parameter of the query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) name: &'static str,
+    /// As JSON Schema has it.
+    pub(super) kind: &'static str,
+    pub(super) says: &'static str,
+    pub(super) required: bool,
+}
+
+impl Asked {
+    /// One that may be left out.
+    pub(super) const fn optional(name: &'static str, kind: &'static str, says: &'static str) -> Self {
+        Self { name, kind, says, required: false }
+    }
+
+    /// One without which there is no answer.
+    pub(super) const fn required(name: &'static str, kind: &'static str, says: &'static str) -> Self {
+        Self { name, kind, says, required: true }
+    }
+}
 
 impl Doc {
     /// With these parameters after the path.

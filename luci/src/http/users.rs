@@ -1,27 +1,22 @@
 //! Admin: accounts, what each may where, their sessions and tokens.
 
-use std::collections::BTreeMap;
-
 use axum::extract::{Path, State};
 
 use super::error::PageError;
 use super::forms::Fields;
 use super::pages::{Page, draw, draw_refused, form_errors, go, part, shell};
 use super::session::Posted;
-use crate::app::accounts::Roles;
+use crate::app::accounts::{Listed, Roles};
 use crate::app::{App, Who};
 use crate::ids::{SessionId, TokenId};
-use crate::repo::users::{LoginBy, Role, User};
+use crate::repo::users::{LoginBy, Role};
 use crate::views::accounts::{ClusterRole, SessionLine, TokenRow, UserLine, UserPage, UsersPage};
 use crate::views::manage::FormErrors;
 
 pub(super) async fn users_page(app: &App, who: Who, name: String, errors: FormErrors) -> Result<UsersPage, PageError> {
     let clusters = app.repo.clusters().await?;
-    let (grants, factors) = (app.repo.grants().await?, app.repo.users_with_factor().await?);
-    let none = BTreeMap::new();
-    let line =
-        |user: User| UserLine::new(&user, grants.get(&user.id).unwrap_or(&none), &clusters, factors.contains(&user.id));
-    let users = app.repo.users().await?.into_iter().map(line).collect();
+    let line = |account: &Listed| UserLine::new(&account.user, &account.grants, &clusters, account.has_factor);
+    let users = app.accounts().await?.iter().map(line).collect();
     Ok(UsersPage {
         demanded_from: app.repo.factor_demanded_from().await?,
         lacking: app.without_demanded_factor().await?,

@@ -9,10 +9,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Body, made};
-use crate::app::accounts::Roles;
+use crate::app::accounts::{Listed, Roles};
 use crate::app::{App, Who};
 use crate::http::door::Asked;
-use crate::ids::ClusterId;
 use crate::repo::audit::{AuditEntry, AuditFilter};
 use crate::repo::clusters::Cluster;
 use crate::repo::users::{LoginBy, Role, User};
@@ -22,9 +21,9 @@ const LINES: i64 = 100;
 
 /// The fields of [`Entries`].
 pub(super) const ENTRIES: &[Asked] = &[
-    ("before", "integer", "Only entries with a smaller id"),
-    ("cluster", "string", "Only entries about this cluster"),
-    ("user", "string", "Only what this account did"),
+    Asked::optional("before", "integer", "Only entries with a smaller id"),
+    Asked::optional("cluster", "string", "Only entries about this cluster"),
+    Asked::optional("user", "string", "Only what this account did"),
 ];
 
 #[derive(Deserialize)]
@@ -65,7 +64,8 @@ struct UserBody {
 }
 
 impl UserBody {
-    fn new(user: User, grants: &BTreeMap<ClusterId, Role>, clusters: &[Cluster], second_factor: bool) -> Self {
+    fn new(account: Listed, clusters: &[Cluster]) -> Self {
+        let Listed { user, grants, has_factor: second_factor } = account;
         let clusters = clusters.iter().filter_map(|cluster| Some((cluster.name.clone(), *grants.get(&cluster.id)?)));
         Self {
             clusters: clusters.collect(),
@@ -80,19 +80,14 @@ impl UserBody {
 
 async fn user_body(app: &App, user: User) -> Answer<UserBody> {
     let grants = app.repo.grants_of(user.id).await?;
-    let factor = app.repo.factor(user.id).await?.is_some();
-    Ok(UserBody::new(user, &grants, &app.repo.clusters().await?, factor))
+    let has_factor = app.repo.factor(user.id).await?.is_some();
+    Ok(UserBody::new(Listed { user, grants, has_factor }, &app.repo.clusters().await?))
 }
 
 pub(super) async fn users(State(app): State<App>) -> Answer<Response> {
     let clusters = app.repo.clusters().await?;
-    let (grants, factors) = (app.repo.grants().await?, app.repo.users_with_factor().await?);
-    let none = BTreeMap::new();
-    let body = |user: User| {
-        let (grants, factor) = (grants.get(&user.id).unwrap_or(&none), factors.contains(&user.id));
-        UserBody::new(user, grants, &clusters, factor)
-    };
-    let bodies: Vec<UserBody> = app.repo.users().await?.into_iter().map(body).collect();
+    let bodies: Vec<UserBody> =
+        app.accounts().await?.into_iter().map(|account| UserBody::new(account, &clusters)).collect();
     Ok(axum::response::IntoResponse::into_response(Json(bodies)))
 }
 

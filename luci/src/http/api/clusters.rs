@@ -369,11 +369,11 @@ async fn predict(
 
 /// The fields of [`WhichEvents`].
 const WHICH_EVENTS: &[Asked] = &[
-    ("before", "integer", "Only events with a smaller id"),
-    ("problems", "boolean", "Only warnings and errors"),
-    ("about", "string", "Only about `cluster`, `node:NAME` or `service:NAME`"),
-    ("group", "string", "Only `membership`, `fencing`, `services`, `requests` or `configuration`"),
-    ("words", "string", "Only those with each of these words in text, reason or subject"),
+    Asked::optional("before", "integer", "Only events with a smaller id"),
+    Asked::optional("problems", "boolean", "Only warnings and errors"),
+    Asked::optional("about", "string", "Only about `cluster`, `node:NAME` or `service:NAME`"),
+    Asked::optional("group", "string", "Only `membership`, `fencing`, `services`, `requests` or `configuration`"),
+    Asked::optional("words", "string", "Only those with each of these words in text, reason or subject"),
 ];
 
 #[derive(Deserialize)]

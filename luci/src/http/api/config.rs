@@ -123,7 +123,8 @@ async fn version(State(app): State<App>, Path((name, version)): Path<(String, u6
 }
 
 /// The fields of [`FromTo`].
-const FROM_TO: &[Asked] = &[("from", "integer", "The older version"), ("to", "integer", "The newer version")];
+const FROM_TO: &[Asked] =
+    &[Asked::required("from", "integer", "The older version"), Asked::required("to", "integer", "The newer version")];
 
 #[derive(Deserialize)]
 struct FromTo {

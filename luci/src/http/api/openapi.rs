@@ -5,7 +5,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 use crate::app::AppError;
-use crate::http::door::{Doc, Route, Rule};
+use crate::http::door::{Asked, Doc, Route, Rule};
 
 /// The schemas of all bodies.
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -30,7 +30,9 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     let in_path =
         places.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     let in_query = doc.query.iter().map(
-        |(name, kind, says)| json!({ "name": name, "in": "query", "description": says, "schema": { "type": kind } }),
+        |Asked { name, kind, says, required }| {
+            json!({ "name": name, "in": "query", "required": required, "description": says, "schema": { "type": kind } })
+        },
     );
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
     let mut answer = json!({ "description": doc.summary });
