@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::cluster::{ClusterOptions, SERVICE_ADDRESS, built_programs};
-use lab::{AddressWatch, HttpPoller, Place, host_name};
+use lab::{AddressWatch, BMC_PASSWORD, BMC_USER, HttpPoller, Place, bmc_address, host_name};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::chromium::{Chromium, Script};
@@ -113,6 +113,21 @@ impl Stage {
         browser.fill("#name", USER).await?;
         browser.fill("#password", PASSWORD).await?;
         browser.go("[data-test=login]").await
+    }
+
+    /// Fills the form of a new fence device `bmcN` for the BMC of a host; does not send it.
+    pub async fn fill_fence_device(&self, host: usize) -> Result<()> {
+        let window = &self.browser;
+        window.go("[data-test=tab-fence-devices]").await?;
+        window.go("[data-test=add-fence-device]").await?;
+        window.go("[data-test=agent-fence_ipmilan]").await?;
+        window.fill("#name", &format!("bmc{host}")).await?;
+        window.fill("#a-ip", &bmc_address(host).to_string()).await?;
+        window.fill("#a-username", BMC_USER).await?;
+        window.fill("#a-password", BMC_PASSWORD).await?;
+        window.choose("#a-lanplus", "1").await?;
+        window.fill("#a-cipher", "3").await?;
+        window.fill("#a-power_wait", "0").await
     }
 
     /// Address of a page of the cluster, as the window sees it.

@@ -7,7 +7,7 @@ use browser::person::{SOON, until};
 use browser::stage::{CLUSTER, FAILOVER, PASSWORD, SERVICE, Stage, Told, USER, tell};
 use browser::suite::RICCI_PASSWORD;
 use lab::cluster::SERVICE_ADDRESS;
-use lab::{BMC_PASSWORD, BMC_USER, Place, bmc_address, host_name};
+use lab::{Place, host_name};
 
 /// How long it is watched that a service does not go where it must not go.
 const STAYS: Duration = Duration::from_secs(3);
@@ -86,7 +86,7 @@ async fn shorten_the_token(stage: &Stage) -> Result<()> {
     let window = &stage.browser;
     window.go("[data-test=tab-configure]").await?;
     window.go("[data-test=configure-network]").await?;
-    window.fill("#a-token", "1000").await?;
+    window.fill("#a-token", "2000").await?;
     window.pictures("07-configure").await?;
     window.go_well("[data-test=apply-totem]").await
 }
@@ -94,16 +94,7 @@ async fn shorten_the_token(stage: &Stage) -> Result<()> {
 async fn add_fencing(stage: &Stage) -> Result<()> {
     let window = &stage.browser;
     for host in 1..=3 {
-        window.go("[data-test=tab-fence-devices]").await?;
-        window.go("[data-test=add-fence-device]").await?;
-        window.go("[data-test=agent-fence_ipmilan]").await?;
-        window.fill("#name", &format!("bmc{host}")).await?;
-        window.fill("#a-ip", &bmc_address(host).to_string()).await?;
-        window.fill("#a-username", BMC_USER).await?;
-        window.fill("#a-password", BMC_PASSWORD).await?;
-        window.choose("#a-lanplus", "1").await?;
-        window.fill("#a-cipher", "3").await?;
-        window.fill("#a-power_wait", "0").await?;
+        stage.fill_fence_device(host).await?;
         if host == 1 {
             window.pictures("08-fence-device").await?;
         }

@@ -7,7 +7,7 @@ use browser::person::{SOON, until};
 use browser::stage::{CLUSTER, FAILOVER, PASSWORD, Stage, Told, USER, tell};
 use browser::suite::RICCI_PASSWORD;
 use lab::cluster::SERVICE_ADDRESS;
-use lab::{BMC_PASSWORD, BMC_USER, Place, bmc_address, host_name};
+use lab::{Place, host_name};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_steps_of_the_article_give_its_results() -> Result<()> {
@@ -56,7 +56,7 @@ async fn two_nodes_join_a_cluster(stage: &Stage) -> Result<()> {
     }
     window.go("[data-test=tab-configure]").await?;
     window.go("[data-test=configure-network]").await?;
-    window.fill("#a-token", "1000").await?;
+    window.fill("#a-token", "2000").await?;
     window.go_well("[data-test=apply-totem]").await
 }
 
@@ -64,16 +64,7 @@ async fn two_nodes_join_a_cluster(stage: &Stage) -> Result<()> {
 async fn fence_devices_and_methods(stage: &Stage) -> Result<()> {
     let window = &stage.browser;
     for host in 1..=2 {
-        window.go("[data-test=tab-fence-devices]").await?;
-        window.go("[data-test=add-fence-device]").await?;
-        window.go("[data-test=agent-fence_ipmilan]").await?;
-        window.fill("#name", &format!("bmc{host}")).await?;
-        window.fill("#a-ip", &bmc_address(host).to_string()).await?;
-        window.fill("#a-username", BMC_USER).await?;
-        window.fill("#a-password", BMC_PASSWORD).await?;
-        window.choose("#a-lanplus", "1").await?;
-        window.fill("#a-cipher", "3").await?;
-        window.fill("#a-power_wait", "0").await?;
+        stage.fill_fence_device(host).await?;
         if host == 1 {
             picture(stage, "3-fence-device").await?;
         }
