@@ -69,8 +69,7 @@ fn bind(from: &Path, at: &Path, read_only: bool) -> Result<()> {
     Ok(())
 }
 
-/// The part that is kept over a power cut: one overlay per top folder, its upper side on the machine's disk, so that
-/// fsync is real.
+/// The part that is kept over a power cut: one overlay per top folder, its upper side in the lab's folder.
 fn mount_disk(base: &Path, root: &Path) -> Result<()> {
     for top in KEPT {
         let (upper, work, lower) = (base.join("disk").join(top), base.join("work").join(top), Path::new("/").join(top));
