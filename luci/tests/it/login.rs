@@ -363,7 +363,7 @@ async fn an_account_of_the_system_logs_in_by_pam_with_the_roles_that_luci_gives_
     let off = admin.submit("/users", "/users", &fields).await;
     assert!(off.text().contains("LUCI_PAM_SERVICE switches it on"), "off unless it is asked for: {}", off.text());
 
-    luci.app.log_in_by_pam(&service.name);
+    luci.log_in_by_pam(&service.name);
     let mut admin = luci.login_again("admin").await;
     let added = admin.submit("/users", "/users", &fields).await;
     assert_eq!(added.status, StatusCode::SEE_OTHER, "{}", added.text());
@@ -396,7 +396,7 @@ async fn a_pam_that_hangs_delays_nobody_else() {
     let script = format!("echo > {}; read -r line < {}; exit 1", reached.display(), gate.display());
     let service = Service::new("hangs", &script);
     let mut luci = TestApp::new().await;
-    luci.app.log_in_by_pam(&service.name);
+    luci.log_in_by_pam(&service.name);
     assert!(luci.app.repo.add_pam_user("carol", Some(Role::Viewer)).await.expect("added"));
     let mut browser = luci.browser();
     let token = browser.get("/login").await.hidden("csrf").expect("token");

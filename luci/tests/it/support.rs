@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
@@ -22,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) dir: TempDir,
+    /// Built once, because it takes longer than most answers.
+    router: Router,
 }
 
 /// A page as the browser got it.
@@ -71,18 +74,29 @@ impl TestApp {
     pub(crate) async fn on_store(dir: TempDir, store: luci::settings::Store) -> Self {
         let app = server::open(store, "luci.test").await.expect("luci opens");
         app.resume().await.expect("luci resumes");
-        Self { app, dir }
+        Self::of(app, dir)
+    }
+
+    fn of(app: App, dir: TempDir) -> Self {
+        let router = http::router(app.clone());
+        Self { app, dir, router }
+    }
+
+    /// Lets accounts log in by this service of PAM; for browsers made from now on.
+    pub(crate) fn log_in_by_pam(&mut self, service: &str) {
+        self.app.log_in_by_pam(service);
+        self.router = http::router(self.app.clone());
     }
 
     /// The cookies of another browser, sent to this luci.
     pub(crate) fn browser_with(&self, other: &Browser) -> Browser {
-        Browser { app: self.app.clone(), cookies: other.cookies.clone() }
+        Browser { app: self.app.clone(), router: self.router.clone(), cookies: other.cookies.clone() }
     }
 
     async fn open(dir: TempDir) -> Self {
         let app = server::open(dir.path(), "luci.test").await.expect("luci opens");
         app.resume().await.expect("luci resumes");
-        Self { app, dir }
+        Self::of(app, dir)
     }
 
     /// Ends luci as `kill -9` would, and starts it anew on the same state.
@@ -98,7 +112,7 @@ impl TestApp {
 
     /// A browser with nobody logged in.
     pub(crate) fn browser(&self) -> Browser {
-        Browser { app: self.app.clone(), cookies: BTreeMap::new() }
+        Browser { app: self.app.clone(), router: self.router.clone(), cookies: BTreeMap::new() }
     }
 
     /// A browser in which an account with this role is logged in.
@@ -139,6 +153,7 @@ impl TestApp {
 #[derive(Clone)]
 pub(crate) struct Browser {
     app: App,
+    router: Router,
     cookies: BTreeMap<String, String>,
 }
 
@@ -174,7 +189,7 @@ impl Browser {
     }
 
     async fn raw(&self, request: Request<Body>) -> Response {
-        http::router(self.app.clone()).oneshot(request).await.expect("answer")
+        self.router.clone().oneshot(request).await.expect("answer")
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
