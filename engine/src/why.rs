@@ -9,6 +9,7 @@ use shared::text::ServiceState;
 use shared::why::{Explanation, NodeExplanation, Outcome, Test, Verdict};
 
 use crate::coordinator::{ServiceView, choose_node};
+use crate::dependency;
 use crate::engine::Engine;
 use crate::holder::QuorumHere;
 use crate::placement::{Load, situation, takers};
@@ -59,7 +60,9 @@ fn service_tests(state: &Replicated, conf: &Conf, name: &ServiceName, record: &R
     let service = conf.service(name);
     let autostart = service.is_none_or(|service| service.autostart);
     let kept_down = !autostart && !record.enabled_by_hand && record.last_transition.is_none();
-    let disabled = record.state == ServiceState::Disabled || (record.state == ServiceState::Stopped && kept_down);
+    let asked_up = record.order.as_ref().is_some_and(|order| !order.wants_down());
+    let down = record.state == ServiceState::Disabled || (record.state == ServiceState::Stopped && kept_down);
+    let disabled = down && !asked_up;
     tests.push(Test::Enabled { disabled, autostart });
     tests.push(Test::Frozen { frozen: record.frozen });
     tests.push(Test::Locked { locked: state.locked });
@@ -79,7 +82,7 @@ fn service_tests(state: &Replicated, conf: &Conf, name: &ServiceName, record: &R
         tests.push(Test::Claimed { by: node_name(conf, by) });
     }
     if let Some(on) = service.and_then(|service| service.depend.clone()) {
-        let started = state.services.get(&on).is_some_and(|other| other.state == ServiceState::Started);
+        let started = dependency::missing(state, conf, name).is_none();
         tests.push(Test::Dependency { on, started });
     }
     if let Some(service) = service.filter(|_| !record.restart_times.is_empty()) {

@@ -51,7 +51,10 @@ impl Sim {
                 self.cpg.leave(GroupMember { node: id, pid }, LeftReason::Leave);
                 self.wake_token(id);
             }
-            Action::Multicast(message) => self.multicast(id, *message),
+            Action::Multicast(message) => {
+                self.check_reasons(id, &message);
+                self.multicast(id, *message);
+            }
             Action::RunAgent { id: run, run: what } => self.run_agent(id, run, *what),
             Action::AbortRun { id: run } => self.abort_run(id, run),
             Action::RunFence { id: fence, victim, method } => self.run_fence(id, fence, &victim, &method),

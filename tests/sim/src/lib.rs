@@ -2,8 +2,8 @@
 //!
 //! Rooms: `cpg` and `quorum` (a model of corosync), `sim` (the clock and all that is to happen), `world` (what agents really do), `driver`
 //! (the daemon's loop, pure), `faults` and `operator` (what befalls the cluster), `invariants` and `goal` (what must hold at
-//! every step and in the end), `rogue` and `laws` (a member gone wrong, a law with a hole), `random` (a seed from birth to
-//! rest), `scenario` (a story and its transcript).
+//! every step and in the end), `told` (what people are told meanwhile), `rogue` and `laws` (a member gone wrong, a law with
+//! a hole), `random` (a seed from birth to rest), `scenario` (a story and its transcript).
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 pub mod conf;
@@ -22,4 +22,5 @@ pub mod rng;
 pub mod rogue;
 pub mod scenario;
 pub mod sim;
+mod told;
 mod world;

@@ -237,6 +237,8 @@ pub struct Sim {
     pub messages_second: (u64, u64),
     /// What was sent, as it travels; `None`: not kept.
     pub heard: Option<Vec<Vec<u8>>>,
+    /// How often it might have been looked at what nodes tell.
+    pub(crate) looks: u64,
     pub violation: Option<String>,
     pub trace: Option<Trace>,
     /// A fault that waits for a certain moment.
@@ -295,6 +297,7 @@ impl Sim {
             histories_lost: false,
             messages_second: (0, 0),
             heard: None,
+            looks: 0,
             violation: None,
             trace: None,
             ambush: None,
@@ -554,6 +557,7 @@ impl Sim {
         self.happen(node, event);
         self.check_decision(node, doubts);
         self.check_state(node);
+        self.check_told(node);
         self.plan_take(node);
     }
 

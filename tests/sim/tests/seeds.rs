@@ -20,6 +20,13 @@ fn a_cluster_survives_whatever_a_seed_brings() {
     }
 }
 
+/// A guest that migrates is there for those who depend on it, and their explanation says so.
+#[test]
+fn who_depends_on_a_guest_that_migrates_is_explained_as_it_is_decided() {
+    let verdict = run_seed(8137, Options::default());
+    assert!(verdict.violation.is_none(), "{}", describe(&verdict));
+}
+
 #[test]
 fn a_seed_runs_the_same_every_time() {
     for seed in 0..20 {
