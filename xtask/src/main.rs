@@ -108,7 +108,7 @@ fn demo(hosts: usize, port: u16) -> Result<()> {
     packages::need_root("the demo makes network namespaces and mounts")?;
     packages::install(packages::LAB)?;
     run::cargo(&["build", "--workspace", "--bins"])?;
-    run::built("demo", &["--hosts", &hosts.to_string(), "--port", &port.to_string()])
+    run::become_built("demo", &["--hosts", &hosts.to_string(), "--port", &port.to_string()])
 }
 
 fn sim(arguments: &[String]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Starting other programs. Output goes straight to the terminal unless it has to be counted.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,9 +35,10 @@ pub(crate) fn cargo_path() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// Runs a program of ours from the debug build.
-pub(crate) fn built(name: &str, words: &[&str]) -> Result<()> {
-    program(&target().join("debug").join(name).to_string_lossy(), words)
+/// Goes on as a program of ours from the debug build, so that signals reach it; returns only if that fails.
+pub(crate) fn become_built(name: &str, words: &[&str]) -> Result<()> {
+    let error = Command::new(target().join("debug").join(name)).args(words).exec();
+    Err(error).with_context(|| format!("{name} could not be started"))
 }
 
 /// Runs a program of ours from the release build.

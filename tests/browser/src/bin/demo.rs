@@ -1,5 +1,5 @@
 //! `cargo xtask demo`: a lab of true hosts, luci, and a working cluster with fencing, an address and a web server. Stays until
-//! Ctrl-C and leaves nothing behind.
+//! Ctrl-C (or SIGTERM) and leaves nothing behind.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 #![expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
@@ -12,6 +12,7 @@ use browser::suite::Suite;
 use clap::Parser;
 use lab::cluster::{ClusterOptions, SERVICE_ADDRESS};
 use lab::{Place, host_name, wait_for};
+use tokio::signal::unix::{SignalKind, signal};
 
 const USER: &str = "admin";
 const PASSWORD: &str = "admin-of-the-demo";
@@ -51,7 +52,11 @@ async fn main() -> Result<()> {
     })?;
     explain(&suite, arguments.hosts);
     if !arguments.once {
-        tokio::signal::ctrl_c().await?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminated.recv() => {}
+        }
     }
     println!("\ntaking everything down …");
     drop(console);
