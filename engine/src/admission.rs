@@ -367,11 +367,14 @@ impl Replicated {
 }
 
 fn admit_freeze(record: &Record) -> Admission {
-    match record.state {
-        ServiceState::Stopped | ServiceState::Started | ServiceState::Disabled if record.order.is_none() => {
-            Admission::Mark
+    match (record.state, &record.order) {
+        (ServiceState::Stopped | ServiceState::Started | ServiceState::Disabled, None) => Admission::Mark,
+        (_, Some(order)) => {
+            let name = order.request.command.verb();
+            refuse(ResultCode::TryAgain, format!("{name} is being carried out on it; wait until that has ended"))
         }
-        _ => refuse(ResultCode::TryAgain, format!("it is {}; wait until that has ended", record.state.name())),
+        (ServiceState::Failed, None) => refuse(ResultCode::TryAgain, "it is failed; disable it first (clusvcadm -d)"),
+        (state, None) => refuse(ResultCode::TryAgain, format!("it is {}; wait until that has ended", state.name())),
     }
 }
 
