@@ -145,6 +145,9 @@ impl Engine {
             (_, Some(last)) if !last.succeeded => format!(
                 "Fencing fails and is tried again. Check the fence device and its login in the configuration, or make sure that {name} is down and run: fence_ack_manual {name}"
             ),
+            _ if self.in_grace(id) && !lost.victim => format!(
+                "Nothing to do yet: the rgmanager of {name} has gone and is given time to come back; if it does not, {name} will be fenced."
+            ),
             _ => format!("Nothing to do yet: {name} will be fenced, then its services go on."),
         };
         FencingStatus {

@@ -30,7 +30,7 @@ impl Engine {
             owner: shown.owner,
             reason: shown.reason,
             tests,
-            nodes: explain_nodes(state, conf, service, record, now),
+            nodes: explain_nodes(state, conf, service, record, now, &self.ring.members),
         })
     }
 
@@ -106,10 +106,11 @@ fn explain_nodes(
     name: &ServiceName,
     record: &Record,
     now: Time,
+    online: &[NodeId],
 ) -> Vec<NodeExplanation> {
     let Some(service) = conf.service(name) else { return Vec::new() };
     let (takers, load) = (takers(state), Load::of(state, conf));
-    let around = Surroundings { state, conf, service, record, takers: &takers, load: &load };
+    let around = Surroundings { state, conf, service, record, takers: &takers, load: &load, online };
     let mut nodes: Vec<(NodeId, NodeExplanation)> =
         conf.nodes.iter().map(|node| (node.id, around.explain(node.id))).collect();
     let view = ServiceView { state, conf, name, record, service: Some(service), takers: &takers };
@@ -132,6 +133,8 @@ struct Surroundings<'a> {
     record: &'a Record,
     takers: &'a [NodeId],
     load: &'a Load,
+    /// By corosync.
+    online: &'a [NodeId],
 }
 
 impl Surroundings<'_> {
@@ -140,9 +143,15 @@ impl Surroundings<'_> {
         let mut tests = vec![Test::Member {
             member: member.is_some_and(|member| member.clean),
             leaving: member.is_some_and(|member| member.leaving || member.goodbye),
-            online: member.is_some(),
+            online: self.online.contains(&id),
+            standby: self.state.standby.contains(&id),
         }];
-        let situation: Situation<'_> = situation(self.record, self.takers);
+        // What keeps a member from taking services is told above; its domain is judged as if it did take them.
+        let mut takers = self.takers.to_vec();
+        if member.is_some_and(|member| member.clean) && !takers.contains(&id) {
+            takers.push(id);
+        }
+        let situation: Situation<'_> = situation(self.record, &takers);
         tests.push(Test::Domain { judgement: judge(self.conf, self.service, id, situation) });
         let with = self.load.excluded_by(id, self.service);
         let exclusive_matters = self.service.exclusive > 0 || !with.is_empty();

@@ -111,7 +111,11 @@ pub enum Test {
     Member {
         member: bool,
         leaving: bool,
+        /// Corosync has it.
         online: bool,
+        /// It takes no services because an operator wants so.
+        #[serde(default)]
+        standby: bool,
     },
     /// Of a node: what the failover domain says.
     Domain {
@@ -145,7 +149,7 @@ impl Test {
             Self::Locked { locked } => passes(!locked),
             Self::Parked | Self::Claimed { .. } | Self::StopFailed { .. } | Self::Tried => Outcome::Blocks,
             Self::Dependency { started, .. } => passes(*started),
-            Self::Member { member, leaving, .. } => passes(*member && !leaving),
+            Self::Member { member, leaving, standby, .. } => passes(*member && !leaving && !standby),
             Self::Domain { judgement } => passes(judgement.level > crate::placement::Level::Illegal),
             Self::Exclusive { with } => passes(with.is_empty()),
             Self::Request { .. }
@@ -187,6 +191,10 @@ impl Test {
         match self {
             Self::Quorate { quorate, votes, votes_expected } => quorate_text(*quorate, *votes, *votes_expected),
             Self::AllFenced { waits_for } if waits_for.is_empty() => "no node is lost".into(),
+            Self::AllFenced { waits_for } if waits_for.len() > 1 => format!(
+                "{} are lost and not known to be down; they are fenced first (see fence_tool ls; if you know that they are down: fence_ack_manual)",
+                list(waits_for)
+            ),
             Self::AllFenced { waits_for } => format!(
                 "{} is lost and not known to be down; it is fenced first (see fence_tool ls; if you know that it is down: fence_ack_manual)",
                 list(waits_for)
@@ -217,6 +225,9 @@ impl Test {
             Self::Restarts { used, allowed } => format!("restarted in place {used} times of {allowed}"),
             Self::LastFailure { failure } => failure_text(failure),
             Self::Member { member: true, leaving: true, .. } => "is leaving the cluster".into(),
+            Self::Member { member: true, standby: true, .. } => {
+                "is in standby; clusvcadm --unstandby lets it take services again".into()
+            }
             Self::Member { member: true, .. } => "is a member".into(),
             Self::Member { member: false, online: true, .. } => {
                 "is online, but its rgmanager is not a member yet or does not run".into()

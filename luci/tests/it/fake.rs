@@ -364,7 +364,7 @@ impl World {
     pub fn explain(&self, service: &ServiceStatus, status: &ClusterStatus) -> Explanation {
         let mut rank = 0;
         let nodes = status.nodes.iter().map(|node| {
-            let member = Test::Member { member: node.online, leaving: false, online: node.online };
+            let member = Test::Member { member: node.online, leaving: false, online: node.online, standby: false };
             let judged = |level, why| Test::Domain { judgement: Judgement { level, why } };
             let (verdict, domain) = if service.owner.as_ref() == Some(&node.name) {
                 (Verdict::Owner, judged(Level::Best, Why::NoDomain))

@@ -185,6 +185,13 @@ impl Stage<'_> {
                     trace.agents = true;
                 }
             }
+            ["ask", node] => {
+                sim.tell_status(parse_node(node)?).with_context(|| format!("no rgmanager runs on {node}"))?
+            }
+            ["ask", node, "why", service] => {
+                let name = ServiceName::parse(service);
+                sim.tell_why(parse_node(node)?, &name).with_context(|| format!("{node} does not know {name}"))?;
+            }
             ["heal"] => sim.heal_network(),
             ["kill", node] => sim.kill_daemon(parse_node(node)?),
             ["kill", "corosync", node] => sim.stop_corosync(parse_node(node)?),

@@ -5,7 +5,7 @@ use engine::{Decision, Message, why};
 use shared::ids::{NodeId, ServiceName, Time};
 use shared::status::ClusterStatus;
 use shared::text::ServiceState;
-use shared::why::Verdict;
+use shared::why::{Outcome, Test, Verdict};
 
 use crate::sim::Sim;
 
@@ -51,6 +51,57 @@ impl Sim {
         if let Some(wrong) = wrong {
             self.violate(|| wrong);
         }
+    }
+
+    /// A line for everything that a member shows and that is not as always (`clustat`, `fence_tool ls`).
+    pub(crate) fn tell_status(&mut self, id: NodeId) -> Option<()> {
+        let status = self.daemon(id)?.engine.status(Time(self.now));
+        let mut lines = vec![format!("{:?}, quorate {}", status.phase, status.quorum.quorate)];
+        for node in &status.nodes {
+            let online = if node.online { "online" } else { "offline" };
+            let mut line = format!("{} {online}, {:?}", node.name, node.member);
+            if let Some(fencing) = &node.fencing {
+                let by = fencing.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+                line += &format!(", fencing {:?}{by}, attempt {}: {}", fencing.step, fencing.attempt, fencing.advice);
+            }
+            lines.push(line);
+        }
+        for service in &status.services {
+            let owner = match (&service.owner, &service.last_owner) {
+                (Some(owner), _) => format!(" on {owner}"),
+                (None, Some(last)) => format!(" (last on {last})"),
+                (None, None) => String::new(),
+            };
+            let waits = service.waits_for.as_ref().map(|reason| format!("; waits: {}", reason.text()));
+            let (name, state, reason) = (&service.name, service.state.name(), service.reason.text());
+            lines.push(format!("{name} {state}{owner} [{reason}]{}", waits.unwrap_or_default()));
+        }
+        for line in lines {
+            self.tell(|| format!("n{id} shows: {line}"));
+        }
+        Some(())
+    }
+
+    /// What a member answers when asked why a service is as it is (`clustat --why`).
+    pub(crate) fn tell_why(&mut self, id: NodeId, service: &ServiceName) -> Option<()> {
+        let explanation = self.daemon(id)?.engine.explain(Time(self.now), service)?;
+        let tested = |tests: &[Test]| -> String {
+            let word = |test: &Test| match test.outcome() {
+                Outcome::Passes => "yes",
+                Outcome::Blocks => "NO",
+                Outcome::Told => "-",
+                Outcome::Unknown => "?",
+            };
+            tests.iter().map(|test| format!("{} {}", word(test), test.text())).collect::<Vec<_>>().join("; ")
+        };
+        let mut lines = vec![format!("{service} is {}: {}", explanation.state.name(), tested(&explanation.tests))];
+        for node in &explanation.nodes {
+            lines.push(format!("{} {:?}: {}", node.node, node.verdict, tested(&node.tests)));
+        }
+        for line in lines {
+            self.tell(|| format!("n{id} explains: {line}"));
+        }
+        Some(())
     }
 }
 
