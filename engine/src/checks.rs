@@ -81,6 +81,11 @@ impl Check {
         self.again = true;
     }
 
+    /// The service is frozen: what is found of it meanwhile changes nothing, so that it is looked at when it no longer is.
+    pub(crate) fn look_again(&mut self) {
+        self.again = true;
+    }
+
     /// What was passed over is done at once.
     pub(crate) fn make_up(&mut self, now: Time) {
         if self.run.is_none() && std::mem::take(&mut self.again) {
@@ -190,6 +195,10 @@ mod tests {
         assert_eq!(check.next_due(), None);
         check.soon(Time(5));
         assert_eq!(check.due(Time(5)), Some(0));
+        check.pass_over(Time(6));
+        assert_eq!(check.next_due(), None, "while it is frozen nothing is due");
+        check.make_up(Time(7));
+        assert_eq!(check.due(Time(7)), Some(0), "it is made up for");
     }
 
     #[test]

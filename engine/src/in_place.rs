@@ -8,6 +8,7 @@ use shared::ids::{Epoch, ResourceName, ServiceName, Time};
 use shared::status::{Failure, ResourceState, ResourceStatus};
 
 use crate::change::{Aim, Change};
+use crate::checks::Check;
 use crate::event::Action;
 use crate::holder::{Ask, Held, Holder, Said};
 use crate::isolation::{Verdict, path, subtree_of};
@@ -42,6 +43,7 @@ impl Holder {
             // It is left alone: what failed before is checked again when it is unfrozen, and its new tree waits.
             if let Some(running) = held.running_mut() {
                 running.queue.retain(|aim| matches!(aim, Aim::Rest(_)));
+                running.checks.iter_mut().for_each(Check::look_again);
             }
             return;
         }

@@ -107,11 +107,10 @@ impl Replicated {
     /// An operator's request that cannot be carried out any more.
     pub(crate) fn fold_decline(&mut self, conf: &Conf, service: &ServiceName, folded: &mut Folded) {
         let Some(record) = self.services.get(service) else { return };
-        let target = record.order.as_ref().and_then(|order| match &order.request.command {
-            Command::Migrate { to, .. } => conf.node(to),
-            _ => None,
-        });
-        let (code, text) = match (target, conf.service(service)) {
+        // Another request may have taken its place while the decision was on its way.
+        let declined = record.order.as_ref().filter(|order| !order.begun);
+        let Some(Command::Migrate { to, .. }) = declined.map(|order| &order.request.command) else { return };
+        let (code, text) = match (conf.node(to), conf.service(service)) {
             (Some(node), Some(configured)) => self
                 .refuse_migration(conf, configured, record, node.id)
                 .unwrap_or((ResultCode::Failure, "it could not be carried out".into())),
@@ -160,6 +159,7 @@ impl Replicated {
             record.arriving = None;
             record.newcomers.clear();
             record.immobile = true;
+            record.is_home_on(from);
             let owner = Some(node_name(conf, from));
             let reason = record.reason.clone();
             record.enter(ServiceState::Started, report.at, reason);

@@ -272,6 +272,11 @@ impl Record {
         self.epoch = Epoch(self.epoch.0 + 1);
     }
 
+    /// It is on this node: if that is where standby drove it away from, it need not go back there any more.
+    pub(crate) fn is_home_on(&mut self, node: NodeId) {
+        self.home = self.home.filter(|home| *home != node);
+    }
+
     /// Why a stop that has come to its end was not the whole of it; `None`: everything stopped. Told once.
     pub(crate) fn take_unstopped(&mut self) -> Option<String> {
         std::mem::take(&mut self.unstopped).then(|| self.failure.as_ref().map(Failure::text)).flatten()
@@ -722,7 +727,7 @@ impl Replicated {
             self.intents_changed += 1;
         }
         record.holder = Some(on);
-        record.home = record.home.filter(|home| *home != on);
+        record.is_home_on(on);
         record.resources.clear();
         record.stopped_parts.clear();
         record.enter(ServiceState::Starting, at, reason.clone());
@@ -1074,6 +1079,7 @@ impl Replicated {
         record.avoid = None;
         record.check_failed = false;
         record.failure = None;
+        record.is_home_on(from);
         let name = node_name(conf, from);
         let (wanted, before) = match &record.order {
             Some(order) => match &order.request.command {

@@ -296,6 +296,9 @@ fn a_new_configuration_comes_into_force_on_all_and_touches_only_what_changed() {
     assert_eq!(bus.running[&NodeId(1)], ["ip:10.0.0.100/24", "script:app"]);
     for engine in bus.engines.values() {
         assert_eq!(engine.replicated().unwrap().conf.version.0, 2);
+        let service = engine.status(bus.now).services.remove(0);
+        let resources: Vec<_> = service.resources.iter().map(|it| (it.name.0.as_str(), it.state)).collect();
+        assert_eq!(resources, [("ip:10.0.0.100/24", ResourceState::Started), ("script:app", ResourceState::Started)]);
     }
     assert_eq!(bus.service(3).0, ServiceState::Started);
     assert_eq!(bus.reloaded_by, [NodeId(1)], "one member tells corosync, the coordinator");
@@ -846,4 +849,69 @@ fn a_migration_that_a_member_of_an_older_release_could_not_follow_is_ignored() {
         bus.ask(2, decided(decide));
         assert_eq!(bus.service(2).0, state);
     }
+}
+
+#[test]
+fn that_a_service_stays_stopped_is_an_error_only_if_it_should_have_started() {
+    let mut bus = Bus::boot(3);
+    let service = ServiceName::from("service:web");
+    bus.request(1, Command::Stop { service: service.clone() });
+    let mut decide = decided_stop(&mut bus);
+    for (reason, severity) in [
+        (Reason::NoNodeAllowed, FactSeverity::Error),
+        (Reason::DependencyMissing { service: ServiceName::from("service:db") }, FactSeverity::Error),
+        (Reason::ExclusiveConflict, FactSeverity::Error),
+        (Reason::NoAutostart, FactSeverity::Info),
+    ] {
+        let epoch = bus.engines[&NodeId(2)].replicated().unwrap().services[&service].epoch;
+        decide.decision = Decision::Settle { service: service.clone(), epoch, state: ServiceState::Stopped };
+        decide.reason = reason.clone();
+        let told = bus.ask(2, decided(decide.clone())).into_iter().find_map(|action| match action {
+            Action::Publish(fact) => Some((fact.kind, fact.severity)),
+            _ => None,
+        });
+        assert_eq!(told, Some((FactKind::ServiceStopped, severity)), "{reason:?}");
+    }
+}
+
+#[test]
+fn the_last_256_requests_that_have_ended_are_remembered() {
+    let mut bus = Bus::boot(3);
+    for round in 0..300 {
+        bus.request(1, if round % 2 == 0 { Command::Lock } else { Command::Unlock });
+    }
+    let engine = &bus.engines[&NodeId(2)];
+    assert_eq!(engine.replicated().unwrap().requests.len(), 256);
+    assert_eq!(engine.outcome(&RequestId("r43".into())), None);
+    assert!(engine.outcome(&RequestId("r44".into())).is_some());
+}
+
+/// `apache:www` gets these attributes, then is found not to run; what the owner shows of the service.
+fn shown_after_a_failure(attributes: &str) -> shared::status::ServiceStatus {
+    let mut bus = Bus::boot(3);
+    let text = CONF
+        .replace("config_version=\"1\"", "config_version=\"2\"")
+        .replace("<apache name=\"www\"", &format!("<apache name=\"www\" {attributes}"));
+    bus.queue.push_back((NodeId(1), Event::ConfOffered { offer: OfferId(1), text, origin: "test".into() }));
+    bus.settle();
+    bus.running.get_mut(&NodeId(1)).expect("node1 runs it").retain(|name| name != "apache:www");
+    let (service, resource) = (ServiceName::from("service:web"), "apache:www".into());
+    bus.queue.push_back((NodeId(1), Event::Noticed { service, resource, evidence: None }));
+    bus.settle();
+    bus.engines[&NodeId(1)].status(bus.now).services.remove(0)
+}
+
+#[test]
+fn a_failure_that_is_tolerated_leaves_the_resource_started() {
+    let shown = shown_after_a_failure("__max_failures=\"2\" __failure_expire_time=\"1h\"");
+    assert_eq!(shown.state, ServiceState::Started);
+    let resource = shown.resources.iter().find(|it| it.name.as_str() == "apache:www").expect("it has it");
+    assert_eq!(resource.state, ResourceState::Started);
+}
+
+#[test]
+fn a_partial_service_shows_what_failed() {
+    let shown = shown_after_a_failure("__independent_subtree=\"non-critical\"");
+    assert!(shown.partial);
+    assert_eq!(shown.failure.expect("a part of it failed").resource.as_str(), "apache:www");
 }
