@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use engine::{ConfText, Operation, law};
 use shared::ids::{NodeId, NodeName, ResourceName, ServiceName};
 use shared::status::Command;
+use shared::why::Assumption;
 
 use crate::faults::{Ambush, Blow, Moment, Struck};
 use crate::params::Params;
@@ -191,6 +192,16 @@ impl Stage<'_> {
             ["ask", node, "why", service] => {
                 let name = ServiceName::parse(service);
                 sim.tell_why(parse_node(node)?, &name).with_context(|| format!("{node} does not know {name}"))?;
+            }
+            ["foresee", node, "loss", "of", lost] => {
+                let assumption = Assumption::NodeLost { node: lost.into() };
+                sim.tell_prediction(parse_node(node)?, &assumption)
+                    .with_context(|| format!("no rgmanager runs on {node}"))?;
+            }
+            ["foresee", node, ref rest @ ..] => {
+                let assumption = Assumption::Request { command: parse_command(rest)? };
+                sim.tell_prediction(parse_node(node)?, &assumption)
+                    .with_context(|| format!("no rgmanager runs on {node}"))?;
             }
             ["heal"] => sim.heal_network(),
             ["kill", node] => sim.kill_daemon(parse_node(node)?),

@@ -2,10 +2,10 @@
 //! engines of the simulation while everything happens.
 
 use engine::{Decision, Message, why};
-use shared::ids::{NodeId, ServiceName, Time};
+use shared::ids::{NodeId, NodeName, ServiceName, Time};
 use shared::status::ClusterStatus;
 use shared::text::ServiceState;
-use shared::why::{Outcome, Test, Verdict};
+use shared::why::{Assumption, Outcome, Test, Verdict};
 
 use crate::sim::Sim;
 
@@ -103,6 +103,29 @@ impl Sim {
         }
         Some(())
     }
+
+    /// What a member answers when asked what would happen (`clusvcadm --plan`, the page What if).
+    pub(crate) fn tell_prediction(&mut self, id: NodeId, assumption: &Assumption) -> Option<()> {
+        let prediction = self.daemon(id)?.engine.predict(Time(self.now), assumption);
+        let mut lines: Vec<String> =
+            prediction.refused.iter().map(|refusal| format!("refused: {}", refusal.text)).collect();
+        lines.extend(prediction.steps.iter().map(|step| step.text.clone()));
+        lines.extend(prediction.changes.iter().map(|change| {
+            format!("{}: {} -> {} [{}]", change.service, place(&change.from), place(&change.to), change.reason.text())
+        }));
+        if lines.is_empty() {
+            lines.push("nothing changes".to_owned());
+        }
+        for line in lines {
+            self.tell(|| format!("n{id} foresees: {line}"));
+        }
+        Some(())
+    }
+}
+
+/// A state and an owner.
+fn place((state, owner): &(ServiceState, Option<NodeName>)) -> String {
+    format!("{}{}", state.name(), owner.as_ref().map(|owner| format!(" on {owner}")).unwrap_or_default())
 }
 
 /// What contradicts itself in a service that a node shows.
