@@ -171,8 +171,11 @@ impl Tree {
             let (name, test) =
                 (message["target"]["name"].as_str().unwrap_or_default(), message["profile"]["test"] == true);
             let is_program = message["target"]["kind"][0] == "bin";
-            if is_program != test {
+            // The simulator's program has the name of its library, whose own tests are of no use here.
+            if is_program && !test {
                 programs.insert(name.to_owned(), PathBuf::from(path));
+            } else if test && !is_program {
+                programs.entry(name.to_owned()).or_insert_with(|| PathBuf::from(path));
             }
         }
         if !output.status.success() {
