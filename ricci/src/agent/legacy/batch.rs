@@ -145,16 +145,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// On disk first: what was told must not be otherwise after a restart, and a report that was read must not come back.
     async fn change(&self, change: impl FnOnce(&mut Element)) {
-        let report = {
-            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut report);
-            report.clone()
-        };
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        change(&mut report);
         let queued = Queued { origin: self.origin.clone(), batch: self.batch.clone(), report };
         if let Err(error) = self.queue.store(self.id, &queued).await {
             tracing::warn!(id = self.id, error = shared::chain(&error), "a batch is not kept for a restart of ricci");
         }
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = queued.report;
     }
 
     fn status_of(&self, number: usize) -> Option<String> {
