@@ -159,7 +159,7 @@ impl Replicated {
             record.arriving = None;
             record.newcomers.clear();
             record.immobile = true;
-            record.is_home_on(from);
+            record.forget_home_on(from);
             let owner = Some(node_name(conf, from));
             let reason = record.reason.clone();
             record.enter(ServiceState::Started, report.at, reason);

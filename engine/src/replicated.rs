@@ -273,7 +273,7 @@ impl Record {
     }
 
     /// It is on this node: if that is where standby drove it away from, it need not go back there any more.
-    pub(crate) fn is_home_on(&mut self, node: NodeId) {
+    pub(crate) fn forget_home_on(&mut self, node: NodeId) {
         self.home = self.home.filter(|home| *home != node);
     }
 
@@ -727,7 +727,7 @@ impl Replicated {
             self.intents_changed += 1;
         }
         record.holder = Some(on);
-        record.is_home_on(on);
+        record.forget_home_on(on);
         record.resources.clear();
         record.stopped_parts.clear();
         record.enter(ServiceState::Starting, at, reason.clone());
@@ -1079,7 +1079,7 @@ impl Replicated {
         record.avoid = None;
         record.check_failed = false;
         record.failure = None;
-        record.is_home_on(from);
+        record.forget_home_on(from);
         let name = node_name(conf, from);
         let (wanted, before) = match &record.order {
             Some(order) => match &order.request.command {
