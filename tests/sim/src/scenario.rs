@@ -193,13 +193,11 @@ impl Stage<'_> {
                 let name = ServiceName::parse(service);
                 sim.tell_why(parse_node(node)?, &name).with_context(|| format!("{node} does not know {name}"))?;
             }
-            ["foresee", node, "loss", "of", lost] => {
-                let assumption = Assumption::NodeLost { node: lost.into() };
-                sim.tell_prediction(parse_node(node)?, &assumption)
-                    .with_context(|| format!("no rgmanager runs on {node}"))?;
-            }
             ["foresee", node, ref rest @ ..] => {
-                let assumption = Assumption::Request { command: parse_command(rest)? };
+                let assumption = match *rest {
+                    ["loss", "of", lost] => Assumption::NodeLost { node: lost.into() },
+                    _ => Assumption::Request { command: parse_command(rest)? },
+                };
                 sim.tell_prediction(parse_node(node)?, &assumption)
                     .with_context(|| format!("no rgmanager runs on {node}"))?;
             }

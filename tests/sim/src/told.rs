@@ -3,7 +3,7 @@
 
 use engine::{Decision, Message, why};
 use shared::ids::{NodeId, NodeName, ServiceName, Time};
-use shared::status::ClusterStatus;
+use shared::status::{ClusterStatus, ServiceStatus};
 use shared::text::ServiceState;
 use shared::why::{Assumption, Outcome, Test, Verdict};
 
@@ -45,7 +45,7 @@ impl Sim {
                 Some(explanation) if (explanation.state, &explanation.owner) != (service.state, &service.owner) => {
                     Some(format!("n{id} shows {} in another way than it explains it: {explanation:?}", service.name))
                 }
-                Some(_) => wrong_about(&status, &service.name),
+                Some(_) => wrong_about(&status, service),
             }
         });
         if let Some(wrong) = wrong {
@@ -53,7 +53,7 @@ impl Sim {
         }
     }
 
-    /// A line for everything that a member shows and that is not as always (`clustat`, `fence_tool ls`).
+    /// What a member shows, a line per node and service (`clustat`, `fence_tool ls`).
     pub(crate) fn tell_status(&mut self, id: NodeId) -> Option<()> {
         let status = self.daemon(id)?.engine.status(Time(self.now));
         let mut lines = vec![format!("{:?}, quorate {}", status.phase, status.quorum.quorate)];
@@ -129,8 +129,8 @@ fn place((state, owner): &(ServiceState, Option<NodeName>)) -> String {
 }
 
 /// What contradicts itself in a service that a node shows.
-fn wrong_about(status: &ClusterStatus, name: &ServiceName) -> Option<String> {
-    let service = status.services.iter().find(|service| service.name == *name)?;
+fn wrong_about(status: &ClusterStatus, service: &ServiceStatus) -> Option<String> {
+    let name = &service.name;
     let owned = matches!(service.state, ServiceState::Started | ServiceState::Starting | ServiceState::Stopping);
     if owned && service.owner.is_none() {
         return Some(format!("{name} is {} and nobody owns it", service.state.name()));
