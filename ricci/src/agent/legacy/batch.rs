@@ -304,3 +304,40 @@ pub(super) async fn operate(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::agent::legacy::xml;
+
+    #[test]
+    fn how_far_a_batch_is_is_on_disk_before_anybody_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let batch = xml::parse(b"<batch><module name=\"reboot\"/></batch>").unwrap();
+        let report = Arc::new(Mutex::new(scheduled(&batch)));
+        let queue = Queue::at(folder.path());
+        let progress = Progress { id: 7, queue: queue.clone(), origin: "test".into(), batch, report };
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let queued =
+                Queued { origin: "test".into(), batch: progress.batch.clone(), report: scheduled(&progress.batch) };
+            queue.add(7, &queued).await.unwrap();
+            // Nothing is written while the only thread for it is busy.
+            let (let_go, busy) = mpsc::channel::<()>();
+            let writer = tokio::task::spawn_blocking(move || busy.recv());
+            let mut change = pin!(progress.change(|report| set_status(&mut report.children[0], DONE)));
+            assert!(change.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(progress.status_of(0).as_deref(), Some(SCHEDULED));
+            let_go.send(()).unwrap();
+            change.await;
+            writer.await.unwrap().unwrap();
+        });
+        assert_eq!(progress.status_of(0).as_deref(), Some(DONE));
+        assert_eq!(queue.load().1[0].1.report.children[0].attribute("status"), Some(DONE));
+    }
+}
