@@ -7,7 +7,8 @@ use shared::text::{ResultCode, ServiceState};
 
 use crate::migration::can_migrate;
 use crate::placement::{Level, Load, level, situation, takers};
-use crate::replicated::{Folded, Order, Record, Replicated, RequestRecord};
+use crate::record::{Order, Record, Step};
+use crate::replicated::{Folded, Replicated, RequestRecord, done, node_name};
 
 /// What to do with a request.
 enum Admission {
@@ -18,6 +19,8 @@ enum Admission {
     Order,
     /// It changes a mark and is done.
     Mark,
+    /// The same, of this node.
+    MarkNode(NodeId),
 }
 
 fn refuse(code: ResultCode, text: impl Into<String>) -> Admission {
@@ -60,17 +63,18 @@ impl Replicated {
         match admission {
             Admission::Already(code) => {
                 let owner = request.command.service().and_then(|name| self.owner_name(conf, name));
-                self.finish(&request.id, Outcome { code, owner, text: String::new() }, folded);
+                folded.ended.push((request.id.clone(), Outcome { code, owner, text: String::new() }));
             }
-            Admission::Order => self.place_order(at, from, request, folded),
+            Admission::Order => self.place_order(at, conf, from, request, folded),
             Admission::Mark => self.carry_out_mark(at, conf, request, folded),
+            Admission::MarkNode(node) => self.carry_out_node_mark(at, conf, node, request, folded),
             Admission::Refuse(_) => {}
         }
     }
 
     fn owner_name(&self, conf: &Conf, service: &ServiceName) -> Option<NodeName> {
         let holder = self.services.get(service)?.holder?;
-        Some(crate::replicated::node_name(conf, holder))
+        Some(node_name(conf, holder))
     }
 
     fn admit(&self, conf: &Conf, from: NodeId, command: &Command) -> Admission {
@@ -103,7 +107,7 @@ impl Replicated {
         match command {
             // Typed on a node without naming one, it is that node which tries (rhcs.md §2.3).
             Command::Enable { on: None, by_domain: false, .. } => {
-                let here = crate::replicated::node_name(conf, from);
+                let here = node_name(conf, from);
                 self.admit_enable(conf, service, record, Some(&here))
             }
             // Where it is typed it goes elsewhere instead (rhcs.md §3.5).
@@ -152,11 +156,7 @@ impl Replicated {
             | ServiceState::Starting
             | ServiceState::Stopping
             | ServiceState::Recoverable
-            | ServiceState::Migrating
-                if record.holder.is_some() =>
-            {
-                return Admission::Already(ResultCode::AlreadyRunning);
-            }
+            | ServiceState::Migrating => return Admission::Already(ResultCode::AlreadyRunning),
             _ => {}
         }
         if self.locked {
@@ -235,7 +235,7 @@ impl Replicated {
 
     /// Nothing starts while a lost node is not fenced (law 2): what runs is not stopped before that, for it could not come back.
     fn admit_fenced(&self, conf: &Conf, record: &Record, admission: Admission) -> Admission {
-        let lost: Vec<String> = self.lost.keys().map(|&id| crate::replicated::node_name(conf, id).0).collect();
+        let lost: Vec<String> = self.lost.keys().map(|&id| node_name(conf, id).0).collect();
         let runs =
             record.state == ServiceState::Started && record.holder.is_some_and(|id| self.members.contains_key(&id));
         if lost.is_empty() || !runs || !matches!(admission, Admission::Order) {
@@ -284,86 +284,62 @@ impl Replicated {
                 Some(known) if self.members.len() == 1 && self.members.contains_key(&known.id) => {
                     refuse(ResultCode::InvalidOperation, format!("{node} is the only member and cannot fence itself"))
                 }
-                Some(_) => Admission::Mark,
+                Some(known) => Admission::MarkNode(known.id),
             },
             Command::AcknowledgeFence { node } => match conf.node(node).map(|node| node.id) {
-                Some(id) if self.lost.contains_key(&id) => Admission::Mark,
+                Some(id) if self.lost.contains_key(&id) => Admission::MarkNode(id),
                 Some(_) => refuse(ResultCode::InvalidOperation, format!("nothing waits for {node} to be fenced")),
                 None => refuse(ResultCode::NodeDead, format!("cluster.conf has no node {node}")),
             },
             Command::Standby { node } | Command::Unstandby { node } => match conf.node(node) {
                 None => refuse(ResultCode::NodeDead, format!("cluster.conf has no node {node}")),
-                Some(_) => Admission::Mark,
+                Some(node) => Admission::MarkNode(node.id),
             },
             _ => Admission::Mark,
         }
     }
 
-    fn place_order(&mut self, at: Time, from: NodeId, request: &Request, folded: &mut Folded) {
+    fn place_order(&mut self, at: Time, conf: &Conf, from: NodeId, request: &Request, folded: &mut Folded) {
         let Some(service) = request.command.service() else { return };
-        self.finish_order(service, ResultCode::Failure, None, "another request took its place".into(), folded);
-        let Some(record) = self.services.get_mut(service) else { return };
-        record.order = Some(Order {
-            request: request.clone(),
-            asked_on: from,
-            since: at,
-            owner_before: record.holder,
-            begun: false,
+        self.step(at, conf, service, folded, |record, step| {
+            record.end_order(step.folded, ResultCode::Failure, None, "another request took its place".into());
+            record.take_order(at, from, request);
         });
-        record.parked = false;
-        record.tried.clear();
-        record.prefer = None;
-        record.avoid = None;
-        // Whoever says where it runs, or whether, ends what standby remembered; a convalescence does not.
-        if !matches!(request.command, Command::Convalesce { .. }) {
-            record.home = None;
-        }
-        // A decision on its way was made without the order. While somebody holds the service its epoch stays: the holder's
-        // reports must not be lost.
-        if record.holder.is_none() {
-            record.bump();
-        }
     }
 
     fn carry_out_mark(&mut self, at: Time, conf: &Conf, request: &Request, folded: &mut Folded) {
-        let reason = Reason::Requested { verb: request.command.verb().into(), origin: request.origin.clone() };
+        let reason = requested(request);
         match &request.command {
-            Command::Freeze { service } | Command::Unfreeze { service } => {
-                let frozen = matches!(request.command, Command::Freeze { .. });
-                let Some(record) = self.services.get_mut(service) else { return };
-                record.frozen = frozen;
-                // What was decided before the freeze must not be done. A holder at work keeps its epoch: its reports count. One at rest
-                // says anew what it found not to run meanwhile.
-                if frozen || record.holder.is_none() || record.state == ServiceState::Started {
-                    record.bump();
-                }
-                self.intents_changed += 1;
-                let kind = if frozen { FactKind::ServiceFrozen } else { FactKind::ServiceUnfrozen };
-                let text = format!("Service {service} is {}", if frozen { "frozen" } else { "no longer frozen" });
-                folded.fact(at, Subject::Service(service.clone()), FactSeverity::Info, kind, text, Some(reason));
+            Command::Freeze { service } => {
+                self.step(at, conf, service, folded, |record, step| record.freeze(step, true, reason));
             }
-            Command::Lock | Command::Unlock => {
-                self.locked = matches!(request.command, Command::Lock);
+            Command::Unfreeze { service } => {
+                self.step(at, conf, service, folded, |record, step| record.freeze(step, false, reason));
+            }
+            command => {
+                self.locked = matches!(command, Command::Lock);
                 self.intents_changed += 1;
             }
-            Command::Standby { node } => self.fold_standby(at, conf, node, true, reason, folded),
-            Command::Unstandby { node } => self.fold_standby(at, conf, node, false, reason, folded),
-            Command::Fence { node } => {
-                if let Some(id) = conf.node(node).map(|node| node.id) {
-                    self.mark_victim(id, at);
-                }
-                // Ended when the node is fenced.
-                return;
-            }
-            Command::AcknowledgeFence { node } => {
-                if let Some(id) = conf.node(node).map(|node| node.id) {
-                    self.acknowledge(at, conf, id, &request.origin, folded);
-                }
-            }
-            _ => {}
         }
-        self.finish(&request.id, Outcome { code: ResultCode::Success, owner: None, text: String::new() }, folded);
+        folded.ended.push((request.id.clone(), done(None)));
     }
+
+    fn carry_out_node_mark(&mut self, at: Time, conf: &Conf, id: NodeId, request: &Request, folded: &mut Folded) {
+        match &request.command {
+            // Ended when the node is fenced.
+            Command::Fence { .. } => return self.mark_victim(id, at),
+            Command::AcknowledgeFence { .. } => self.acknowledge(at, conf, id, &request.origin, folded),
+            command => {
+                let standby = matches!(command, Command::Standby { .. });
+                self.fold_standby(at, conf, id, standby, requested(request), folded);
+            }
+        }
+        folded.ended.push((request.id.clone(), done(None)));
+    }
+}
+
+fn requested(request: &Request) -> Reason {
+    Reason::Requested { verb: request.command.verb().into(), origin: request.origin.clone() }
 }
 
 fn admit_freeze(record: &Record) -> Admission {
@@ -397,5 +373,42 @@ impl Record {
     /// Makes decisions and reports about the state before it outdated.
     fn bump(&mut self) {
         self.epoch.0 += 1;
+    }
+
+    /// From now on it is busy with this request.
+    fn take_order(&mut self, at: Time, from: NodeId, request: &Request) {
+        self.order = Some(Order {
+            request: request.clone(),
+            asked_on: from,
+            since: at,
+            owner_before: self.holder,
+            begun: false,
+        });
+        self.parked = false;
+        self.tried.clear();
+        self.prefer = None;
+        self.avoid = None;
+        // Whoever says where it runs, or whether, ends what standby remembered; a convalescence does not.
+        if !matches!(request.command, Command::Convalesce { .. }) {
+            self.home = None;
+        }
+        // A decision on its way was made without the order. While somebody holds the service its epoch stays: the holder's
+        // reports must not be lost.
+        if self.holder.is_none() {
+            self.bump();
+        }
+    }
+
+    fn freeze(&mut self, step: &mut Step<'_>, frozen: bool, reason: Reason) {
+        self.frozen = frozen;
+        // What was decided before the freeze must not be done. A holder at work keeps its epoch: its reports count. One at rest
+        // says anew what it found not to run meanwhile.
+        if frozen || self.holder.is_none() || self.state == ServiceState::Started {
+            self.bump();
+        }
+        step.folded.intents_changed += 1;
+        let kind = if frozen { FactKind::ServiceFrozen } else { FactKind::ServiceUnfrozen };
+        let text = format!("Service {} is {}", step.service, if frozen { "frozen" } else { "no longer frozen" });
+        step.fact(FactSeverity::Info, kind, text, Some(reason));
     }
 }

@@ -15,7 +15,8 @@ use crate::eviction::{Eviction, evict};
 use crate::message::{AfterStop, Decision};
 use crate::migration::can_migrate;
 use crate::placement::{Load, is_crowded_out, level, rank, situation, takers};
-use crate::replicated::{Lost, Record, Replicated, node_name};
+use crate::record::Record;
+use crate::replicated::{Lost, Replicated, node_name};
 use crate::standby;
 use crate::why::restarts_used;
 
@@ -124,12 +125,10 @@ fn plan_fencing(state: &Replicated, conf: &Conf, local: &Local<'_>, plan: &mut P
         match due(state, conf, local, id, lost, methods) {
             None => {}
             Some(at) if at > local.now => plan.wake(at),
-            Some(_) if methods == 0 && lost.unfenceable => {}
             Some(_) if methods == 0 => plan.decisions.push((Decision::Unfenceable { victim: id }, reason)),
             Some(_) => {
-                if let Some(decision) = next_attempt(state, id, lost, methods) {
-                    plan.decisions.push((decision, reason));
-                }
+                let attempt = next_attempt(state, id, lost, methods);
+                plan.decisions.extend(attempt.map(|decision| (decision, reason)));
             }
         }
     }
@@ -219,7 +218,7 @@ fn head_start_ms(state: &Replicated, conf: &Conf) -> u64 {
         state.services.values().filter(|record| record.holder.is_some_and(|holder| nodes.contains(&holder))).count()
     };
     let delay_configured = conf.nodes.iter().any(has_delay);
-    if gone.is_empty() || votes(&gone) != votes(&here) || delay_configured {
+    if votes(&gone) != votes(&here) || delay_configured {
         return 0;
     }
     let waits = match services(&here).cmp(&services(&gone)) {
@@ -410,8 +409,7 @@ impl ServiceView<'_> {
 
     /// An operator's `migrate`, or its end if it cannot be done any more.
     fn migrate_order(&self, service: &Service, reason: Reason) -> Option<(Decision, Reason)> {
-        let order = self.record.order.as_ref().filter(|order| !order.begun)?;
-        let Command::Migrate { to, .. } = &order.request.command else { return None };
+        let to = self.record.asked_to_migrate()?;
         // A member of an older release has joined since it was accepted and could follow neither answer: it waits.
         if self.state.protocol() < 2 {
             return None;
@@ -459,12 +457,10 @@ impl ServiceView<'_> {
     }
 
     fn decide_failed(&self) -> Option<(Decision, Reason)> {
-        let order = self.record.order.as_ref().filter(|order| order.wants_down() && !order.begun)?;
+        // Nothing but a disable is admitted for what is failed.
+        let reason = self.requested()?;
         let holder = self.record.holder?;
-        if !self.state.members.contains_key(&holder) || !matches!(order.request.command, Command::Disable { .. }) {
-            return None;
-        }
-        self.stop(AfterStop::Disabled, self.requested()?)
+        self.state.members.contains_key(&holder).then(|| self.stop(AfterStop::Disabled, reason))?
     }
 
     fn decide_unheld(&self, load: &Load, now: Time) -> Option<(Decision, Reason)> {

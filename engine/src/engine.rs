@@ -426,20 +426,22 @@ impl Engine {
 
     /// Changes the shared state by one of its own functions and tells what that means outside.
     fn fold(&mut self, out: &mut Out, change: impl FnOnce(&mut Replicated, &Conf, &mut Folded)) {
-        let Some(joined) = &mut self.joined else { return };
+        let Some(Joined { state, conf }) = &mut self.joined else { return };
         let mut folded = Folded::default();
-        let intents_before = joined.state.intents_changed;
-        let conf = Arc::clone(&joined.conf);
-        change(&mut joined.state, &conf, &mut folded);
+        let intents_before = state.intents_changed;
+        change(state, conf, &mut folded);
+        state.note_steps(conf, &mut folded);
         self.dirty = true;
-        if folded.switched {
-            self.bring_conf_into_force(&mut folded, out);
+        let intents = (state.intents_changed != intents_before).then(|| state.intents());
+        if let Some(compiled) = folded.switched.then(|| shared::conf::load(&state.conf.text).conf).flatten() {
+            *conf = Arc::new(compiled);
+            state.fold_conf_in_force(conf, &mut folded);
+            let reload_corosync = state.coordinator() == Some(self.me);
+            let (text, conf) = (state.conf.clone(), Arc::clone(conf));
+            self.bring_conf_into_force(text, conf, reload_corosync, out);
         }
         self.give_out(folded, out);
-        if let Some(joined) = &self.joined
-            && joined.state.intents_changed != intents_before
-        {
-            let intents = joined.state.intents();
+        if let Some(intents) = intents {
             self.intents = Some(intents.clone());
             out.actions.push(Action::SaveIntents(intents));
         }
@@ -458,17 +460,11 @@ impl Engine {
         }
     }
 
-    /// The configuration of the state has just changed: compile it and bring services and disk in line.
-    fn bring_conf_into_force(&mut self, folded: &mut Folded, out: &mut Out) {
-        let Some(joined) = &mut self.joined else { return };
-        let Some(conf) = shared::conf::load(&joined.state.conf.text).conf else { return };
-        joined.conf = Arc::new(conf);
-        joined.state.fold_conf_in_force(&joined.conf, folded);
-        let conf = joined.state.conf.clone();
-        let reload_corosync = joined.state.coordinator() == Some(self.me);
+    /// The configuration of the state has just changed: this node's disk follows, and who offered it is answered.
+    fn bring_conf_into_force(&mut self, conf: ConfText, compiled: Arc<Conf>, reload_corosync: bool, out: &mut Out) {
         self.disk = Some(conf.clone());
         self.disk_digest = Some(conf.digest.clone());
-        self.disk_conf = Some(Arc::clone(&joined.conf));
+        self.disk_conf = Some(compiled);
         self.storing = None;
         self.answer_offer(&conf, None, out);
         out.actions.push(Action::SwitchConf { conf, reload_corosync });
@@ -495,14 +491,7 @@ impl Engine {
         self.pieces.clear();
         self.hello_at = self.joined.is_none().then(|| now.plus_ms(HELLO_AGAIN_MS));
         let stateless = self.joined.is_none();
-        let state = self.joined.as_ref().map(|joined| StateTag {
-            branch: joined.state.branch,
-            history: joined.state.history,
-            was_quorate: self.was_quorate,
-            quorate_ring: self.quorate_ring,
-            decided: joined.state.decided,
-            lowest: joined.state.state_holders().next().unwrap_or(self.me),
-        });
+        let state = self.state_tag();
         out.multicast(Message::Hello(Box::new(Hello {
             nonce: self.nonce,
             at: now,
@@ -515,6 +504,18 @@ impl Engine {
             conf: if stateless { self.disk.clone() } else { None },
             intents: if stateless { self.intents.clone() } else { None },
         })));
+    }
+
+    /// The history that this node holds, as others compare it with theirs.
+    fn state_tag(&self) -> Option<StateTag> {
+        self.replicated().map(|state| StateTag {
+            branch: state.branch,
+            history: state.history,
+            was_quorate: self.was_quorate,
+            quorate_ring: self.quorate_ring,
+            decided: state.decided,
+            lowest: state.coordinator().unwrap_or(self.me),
+        })
     }
 
     // Delivered messages.
@@ -596,12 +597,11 @@ impl Engine {
     }
 
     /// The state as of now for a joiner, in one message or, where that would be too long, in several.
-    fn give_state(&self, to: NodeId, hello: &Hello, out: &mut Out) {
-        let Some(joined) = &self.joined else { return };
+    fn give_state(&self, state: &Replicated, to: NodeId, hello: &Hello, out: &mut Out) {
         let nonce = hello.nonce;
-        let text = serde_json::to_string(&joined.state).unwrap_or_default();
+        let text = serde_json::to_string(state).unwrap_or_default();
         if hello.protocol < 2 || self.protocol < 2 || text.len() <= self.piece_bytes {
-            let state = Box::new(joined.state.clone());
+            let state = Box::new(state.clone());
             return out.multicast(Message::Snapshot { to, nonce, view: self.view_tag, state });
         }
         let pieces = cut(&text, self.piece_bytes);
@@ -735,11 +735,8 @@ impl Engine {
                 self.fold(out, |state, _, folded| state.fold_stored(from, version, failed.as_ref(), folded));
             }
             Message::Ready { at, incarnation, clean } => {
-                let law = self.law;
                 self.fold(out, |state, conf, folded| {
-                    if !clean || law(state, Proposal::Clean(from)).is_ok() {
-                        state.fold_ready(at, conf, from, incarnation, clean, folded);
-                    }
+                    state.fold_ready(at, conf, from, incarnation, clean, folded);
                 });
             }
             Message::Leaving { incarnation } => self.fold(out, |state, _, _| {
@@ -774,28 +771,16 @@ impl Engine {
             self.ready_said = None;
             return;
         }
-        let Some(joined) = &self.joined else { return };
-        if admitted && joined.state.coordinator() == Some(self.me) {
-            self.give_state(from, &hello, out);
+        let giver = self.replicated().filter(|state| admitted && state.coordinator() == Some(self.me));
+        if let Some(state) = giver {
+            self.give_state(state, from, &hello, out);
         }
     }
 
     /// Law 6: another history is in the same group. The one that was quorate goes on; if both were, the one with the lower node
     /// id; the other stops what it runs and joins afresh.
     fn compare_histories(&mut self, now: Time, theirs: StateTag, out: &mut Out) {
-        let Some(joined) = &self.joined else { return };
-        if joined.state.branch == theirs.branch {
-            return;
-        }
-        let mine = StateTag {
-            branch: joined.state.branch,
-            history: joined.state.history,
-            was_quorate: self.was_quorate,
-            quorate_ring: self.quorate_ring,
-            decided: joined.state.decided,
-            lowest: joined.state.state_holders().next().unwrap_or(self.me),
-        };
-        if !goes_on(&mine, &theirs) {
+        if self.state_tag().is_some_and(|mine| mine.branch != theirs.branch && !goes_on(&mine, &theirs)) {
             let text = "was on the losing side of a partition; it stops its services and joins afresh";
             self.demote(now, text, out);
         }
@@ -807,8 +792,7 @@ impl Engine {
         let joined = self.joined.take();
         (self.quorate_ring, self.quorate_last) = (0, 0);
         let others = joined.iter().flat_map(|joined| joined.state.state_holders());
-        let here = |id: &NodeId| *id != self.me && self.view.iter().any(|member| member.node == *id);
-        self.holders.extend(others.filter(here));
+        self.holders.extend(others.filter(|id| *id != self.me));
         self.flights.clear();
         self.held_back.clear();
         self.buffer.clear();
@@ -840,14 +824,15 @@ impl Engine {
     }
 
     fn handle_decide(&mut self, now: Time, from: NodeId, decide: &Decide, out: &mut Out) {
-        let Some(joined) = &self.joined else { return };
         let flight = Flight::of(&decide.decision);
-        let lawful = outdated(&joined.state, &joined.conf, decide)
-            .map_or_else(|| (self.law)(&joined.state, Proposal::Decide(from, decide)).map_err(|e| e.to_string()), Err);
+        let against = self.joined.as_ref().and_then(|Joined { state, conf }| {
+            let unlawful = || (self.law)(state, Proposal::Decide(from, decide)).err().map(|why| why.to_string());
+            outdated(state, conf, decide).or_else(unlawful)
+        });
         if from == self.me {
             self.flights.remove(&flight);
         }
-        if let Err(why) = lawful {
+        if let Some(why) = against {
             if from == self.me {
                 self.held_back.insert(flight, now.plus_ms(HELD_BACK_MS));
             }
@@ -1067,9 +1052,10 @@ impl Engine {
 
     /// Tells the group once that the state is here, and once that nothing foreign runs here any more.
     fn say_ready(&mut self, now: Time, out: &mut Out) {
-        let Some(joined) = &self.joined else { return };
-        let Some(member) = joined.state.members.get(&self.me) else { return };
-        let granted = joined.state.held_by(self.me).cloned().collect::<BTreeSet<_>>();
+        let me = self.me;
+        let known = self.replicated().and_then(|state| Some((state, state.members.get(&me)?)));
+        let Some((state, member)) = known else { return };
+        let granted = state.held_by(me).cloned().collect::<BTreeSet<_>>();
         let clean = self.holder.claims().keys().all(|service| granted.contains(service));
         if member.clean || self.ready_said == Some(clean) || (self.ready_said.is_some() && !clean) {
             return;

@@ -9,7 +9,8 @@ use shared::text::ServiceState;
 
 use crate::message::{AfterStop, Decision};
 use crate::placement::{Load, situation};
-use crate::replicated::{Record, Replicated};
+use crate::record::Record;
+use crate::replicated::Replicated;
 
 /// How an exclusive service without a node gets one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use crate::event::{Action, Operation, RunId};
 use crate::isolation::{Parts, non_critical_part, subtree_of};
 use crate::message::{Claim, PartRemedy, ReportOutcome};
 use crate::probe::Probing;
-use crate::replicated::{Record, Replicated};
+use crate::record::Record;
+use crate::replicated::Replicated;
 use crate::walk::{Walk, run_agent, statuses};
 
 /// How long after a failed stop of something that was not granted to this node the stop is tried again.

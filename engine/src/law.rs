@@ -10,7 +10,8 @@ use shared::status::Command;
 use shared::text::ServiceState;
 
 use crate::message::{AfterStop, Decide, Decision};
-use crate::replicated::{Record, Replicated};
+use crate::record::Record;
+use crate::replicated::Replicated;
 
 /// What the law is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +20,6 @@ pub enum Proposal<'a> {
     Decide(NodeId, &'a Decide),
     /// A member wants to go without being fenced.
     Goodbye(NodeId),
-    /// A member says that it may be given services.
-    Clean(NodeId),
 }
 
 /// The rule that a proposal would break, and why.

@@ -4,9 +4,10 @@
 //! reads a clock, touches a file or socket, draws lots, or depends on the order of a hash.
 //!
 //! Rooms: `event` (the doors), `message` (what members tell each other), `replicated` (the state all members share
-//! and how a delivered message changes it), `admission` (which requests are accepted), `law` (what no decision may break),
-//! `coordinator` (the policy of the one member that decides), `placement` (where), `holder` (what this node runs because the
-//! state says so; with `walk`, `checks`, `isolation`, `change` and `in_place`), `status` (what people are told).
+//! and how a delivered message changes it), `record` (every step of one service in it; with `migration` and `parts`),
+//! `admission` (which requests are accepted), `law` (what no decision may break), `coordinator` (the policy of the one member
+//! that decides), `placement` (where), `holder` (what this node runs because the state says so; with `walk`, `checks`,
+//! `isolation`, `change` and `in_place`), `status` (what people are told).
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 mod admission;
@@ -29,6 +30,7 @@ pub mod placement;
 mod predict;
 mod probe;
 mod proof;
+mod record;
 mod replicated;
 mod standby;
 mod status;
@@ -47,4 +49,5 @@ pub use message::{
     Intents, MESSAGE_MAX_BYTES, Message, PROTOCOL, PartRemedy, Proof, Proofs, Report, ReportOutcome,
     SNAPSHOT_PIECE_BYTES, StateTag, ViewTag, WIRE,
 };
-pub use replicated::{Fenced, Lost, Member, Offer, Order, Record, Replicated, RequestRecord};
+pub use record::{Order, Record};
+pub use replicated::{Fenced, Lost, Member, Offer, Replicated, RequestRecord};

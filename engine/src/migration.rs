@@ -9,15 +9,16 @@
 use std::sync::Arc;
 
 use shared::conf::model::{Conf, Service};
-use shared::ids::{Epoch, NodeId, ServiceName, Time};
-use shared::status::{Command, FactKind, FactSeverity, Failure, Reason, Subject};
+use shared::ids::{Epoch, NodeId, NodeName, ServiceName, Time};
+use shared::status::{Command, FactKind, FactSeverity, Failure, Reason};
 use shared::text::{ResultCode, ServiceState};
 
 use crate::event::{Action, Operation};
 use crate::holder::{Ask, Duty, Held, Holder, QuorumHere, Said, StopFor, Work, not_whole};
-use crate::message::{Report, ReportOutcome};
+use crate::message::ReportOutcome;
 use crate::placement::{Level, Load, level, situation, takers};
-use crate::replicated::{Folded, Record, Replicated, node_name};
+use crate::record::{Record, Step};
+use crate::replicated::{Folded, Replicated, node_name};
 use crate::walk::Walk;
 
 /// OCF: the guest does not run where it was to be fetched.
@@ -39,6 +40,89 @@ impl Record {
         self.last_owner = self.holder.replace(to);
         self.resources.clear();
         true
+    }
+
+    pub(crate) fn migrate(&mut self, step: &mut Step<'_>, to: NodeId, reason: Reason) {
+        self.remember_home(&reason);
+        self.arriving = Some(to);
+        self.enter(ServiceState::Migrating, step.at, reason.clone());
+        // Not another that came while the decision was on its way: it is carried out when the guest has arrived.
+        if let Some(order) = &mut self.order
+            && matches!(order.request.command, Command::Migrate { .. })
+        {
+            order.begun = true;
+        }
+        let from = self.holder.map(|holder| step.name_of(holder)).unwrap_or_default();
+        let text = format!("Migrating {} from {from} to {}", step.service, step.name_of(to));
+        step.fact(FactSeverity::Info, FactKind::ServiceMigrating, text, Some(reason));
+    }
+
+    /// Where an operator wants it to migrate to, as long as that has not been decided.
+    pub(crate) fn asked_to_migrate(&self) -> Option<&NodeName> {
+        match self.order.as_ref().filter(|order| !order.begun).map(|order| &order.request.command) {
+            Some(Command::Migrate { to, .. }) => Some(to),
+            _ => None,
+        }
+    }
+
+    /// The guest has left its node: from now on the other one holds the service.
+    pub(crate) fn migrated(&mut self, step: &mut Step<'_>, is_known: impl Fn(NodeId) -> bool) {
+        let reason = self.reason.clone();
+        if self.hand_over(is_known) {
+            self.enter(ServiceState::Migrating, step.at, reason);
+            return;
+        }
+        // The other node has been fenced meanwhile, and the guest with it.
+        self.release(step);
+        self.enter(ServiceState::Recovering, step.at, reason);
+        self.end_order(step.folded, ResultCode::NodeDead, None, "the node it was to migrate to died".into());
+    }
+
+    /// What an agent's exit code says of a migration (rhcs.md §2.3): it stays where it was, it runs nowhere, or nobody knows.
+    pub(crate) fn migration_failed(&mut self, step: &mut Step<'_>, from: NodeId, failure: &Failure) {
+        let was_source = self.arriving.is_some();
+        let to = step.name_of(self.arriving.unwrap_or(from));
+        self.failure = Some(failure.clone());
+        let code = match failure.code {
+            Some(OCF_ERR_CONFIGURED) if was_source => ResultCode::InvalidOperation,
+            Some(STAYED) if was_source => ResultCode::OriginalOwner,
+            _ => ResultCode::Failure,
+        };
+        let text = format!("{}: {}", step.service, failure.text());
+        step.fact(FactSeverity::Error, FactKind::ResourceFailed, text, None);
+        if code != ResultCode::Failure {
+            self.arriving = None;
+            self.newcomers.clear();
+            self.immobile = true;
+            self.forget_home_on(from);
+            let reason = self.reason.clone();
+            self.enter(ServiceState::Started, step.at, reason);
+            self.end_order(step.folded, code, Some(step.name_of(from)), failure.text());
+        } else if !was_source || failure.code == Some(OCF_NOT_RUNNING) {
+            // It runs on neither: it is stopped where it may have left something, then recovered.
+            self.tried.clear();
+            self.check_failed = true;
+            self.fail(step, from, failure);
+            self.end_order(step.folded, code, None, failure.text());
+        } else {
+            self.migration_lost(step, to, format!("Service {} is failed: {}", step.service, failure.text()));
+            self.end_order(step.folded, code, None, failure.text());
+        }
+    }
+
+    /// The daemon of the node that was giving a guest away has begun anew: nobody knows how far the guest is.
+    pub(crate) fn migration_unknown(&mut self, step: &mut Step<'_>) {
+        let to = self.arriving.map(|to| step.name_of(to)).unwrap_or_default();
+        let text = format!("Service {} is failed: rgmanager ended on its owner while it was migrating", step.service);
+        self.migration_lost(step, to, text.clone());
+        self.end_order(step.folded, ResultCode::Failure, None, text);
+    }
+
+    /// The guest may be on either node.
+    fn migration_lost(&mut self, step: &mut Step<'_>, to: NodeName, text: String) {
+        let reason = Reason::MigrationFailed { to };
+        self.enter(ServiceState::Failed, step.at, reason.clone());
+        step.fact(FactSeverity::Error, FactKind::ServiceFailed, text, Some(reason));
     }
 }
 
@@ -75,120 +159,18 @@ impl Replicated {
         })
     }
 
-    pub(crate) fn fold_migrate(
-        &mut self,
-        at: Time,
-        conf: &Conf,
-        service: &ServiceName,
-        to: NodeId,
-        reason: Reason,
-        folded: &mut Folded,
-    ) {
-        let Some(record) = self.services.get_mut(service) else { return };
-        match &reason {
-            Reason::Standby { .. } => record.home = record.home.or(record.holder),
-            Reason::HomeAgain { .. } => record.home = None,
-            _ => {}
-        }
-        record.arriving = Some(to);
-        record.enter(ServiceState::Migrating, at, reason.clone());
-        // Not another that came while the decision was on its way: it is carried out when the guest has arrived.
-        if let Some(order) = &mut record.order
-            && matches!(order.request.command, Command::Migrate { .. })
-        {
-            order.begun = true;
-        }
-        let from = record.holder.map(|holder| node_name(conf, holder)).unwrap_or_default();
-        let text = format!("Migrating {service} from {from} to {}", node_name(conf, to));
-        let subject = Subject::Service(service.clone());
-        folded.fact(at, subject, FactSeverity::Info, FactKind::ServiceMigrating, text, Some(reason));
-    }
-
     /// An operator's request that cannot be carried out any more.
-    pub(crate) fn fold_decline(&mut self, conf: &Conf, service: &ServiceName, folded: &mut Folded) {
-        let Some(record) = self.services.get(service) else { return };
+    pub(crate) fn fold_decline(&mut self, at: Time, conf: &Conf, service: &ServiceName, folded: &mut Folded) {
         // Another request may have taken its place while the decision was on its way.
-        let declined = record.order.as_ref().filter(|order| !order.begun);
-        let Some(Command::Migrate { to, .. }) = declined.map(|order| &order.request.command) else { return };
+        let declined = self.services.get(service).and_then(|record| Some((record, record.asked_to_migrate()?)));
+        let Some((record, to)) = declined else { return };
         let (code, text) = match (conf.node(to), conf.service(service)) {
             (Some(node), Some(configured)) => self
                 .refuse_migration(conf, configured, record, node.id)
                 .unwrap_or((ResultCode::Failure, "it could not be carried out".into())),
             _ => (ResultCode::NodeDead, "the node is not in the configuration any more".into()),
         };
-        self.finish_order(service, code, None, text, folded);
-    }
-
-    /// The guest has left its node: from now on the other one holds the service.
-    pub(crate) fn fold_migrated(&mut self, at: Time, service: &ServiceName, folded: &mut Folded) {
-        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
-        let Some(record) = self.services.get_mut(service) else { return };
-        let reason = record.reason.clone();
-        if record.hand_over(|to| known.contains(&to)) {
-            record.enter(ServiceState::Migrating, at, reason);
-            return;
-        }
-        // The other node has been fenced meanwhile, and the guest with it.
-        record.release();
-        record.enter(ServiceState::Recovering, at, reason);
-        self.finish_order(service, ResultCode::NodeDead, None, "the node it was to migrate to died".into(), folded);
-    }
-
-    /// What an agent's exit code says of a migration (rhcs.md §2.3): it stays where it was, it runs nowhere, or nobody knows.
-    pub(crate) fn fold_migration_failed(
-        &mut self,
-        conf: &Conf,
-        from: NodeId,
-        report: &Report,
-        failure: &Failure,
-        folded: &mut Folded,
-    ) {
-        let Some(record) = self.services.get_mut(&report.service) else { return };
-        let was_source = record.arriving.is_some();
-        let to = node_name(conf, record.arriving.or(record.holder).unwrap_or(from));
-        record.failure = Some(failure.clone());
-        let code = match failure.code {
-            Some(OCF_ERR_CONFIGURED) if was_source => ResultCode::InvalidOperation,
-            Some(STAYED) if was_source => ResultCode::OriginalOwner,
-            _ => ResultCode::Failure,
-        };
-        let subject = Subject::Service(report.service.clone());
-        let text = format!("{}: {}", report.service, failure.text());
-        folded.fact(report.at, subject.clone(), FactSeverity::Error, FactKind::ResourceFailed, text, None);
-        if code != ResultCode::Failure {
-            record.arriving = None;
-            record.newcomers.clear();
-            record.immobile = true;
-            record.forget_home_on(from);
-            let owner = Some(node_name(conf, from));
-            let reason = record.reason.clone();
-            record.enter(ServiceState::Started, report.at, reason);
-            self.finish_order(&report.service, code, owner, failure.text(), folded);
-        } else if !was_source || failure.code == Some(OCF_NOT_RUNNING) {
-            // It runs on neither: it is stopped where it may have left something, then recovered.
-            record.tried.clear();
-            record.check_failed = true;
-            self.fold_failed(conf, from, report, failure, folded);
-            self.finish_order(&report.service, code, None, failure.text(), folded);
-        } else {
-            let reason = Reason::MigrationFailed { to };
-            record.enter(ServiceState::Failed, report.at, reason.clone());
-            let text = format!("Service {} is failed: {}", report.service, failure.text());
-            folded.fact(report.at, subject, FactSeverity::Error, FactKind::ServiceFailed, text, Some(reason));
-            self.finish_order(&report.service, code, None, failure.text(), folded);
-        }
-    }
-
-    /// The daemon of the node that was giving a guest away has begun anew: nobody knows how far the guest is.
-    pub(crate) fn fold_migration_unknown(&mut self, at: Time, conf: &Conf, service: &ServiceName, folded: &mut Folded) {
-        let Some(record) = self.services.get_mut(service) else { return };
-        let to = record.arriving.map(|to| node_name(conf, to)).unwrap_or_default();
-        let reason = Reason::MigrationFailed { to };
-        record.enter(ServiceState::Failed, at, reason.clone());
-        let text = format!("Service {service} is failed: rgmanager ended on its owner while it was migrating");
-        let subject = Subject::Service(service.clone());
-        folded.fact(at, subject, FactSeverity::Error, FactKind::ServiceFailed, text.clone(), Some(reason));
-        self.finish_order(service, ResultCode::Failure, None, text, folded);
+        self.step(at, conf, service, folded, |record, step| record.end_order(step.folded, code, None, text));
     }
 }
 

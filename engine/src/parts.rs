@@ -3,27 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use shared::conf::model::Conf;
 use shared::ids::{NodeId, RequestId, ResourceName};
-use shared::status::{Command, FactKind, FactSeverity, Reason, Subject};
-use shared::text::{ResultCode, ServiceState};
+use shared::status::{FactKind, FactSeverity, Reason};
+use shared::text::ResultCode;
 
-use crate::message::{PartRemedy, Report, ReportOutcome};
-use crate::replicated::{Folded, Replicated, node_name};
+use crate::message::{PartRemedy, ReportOutcome};
+use crate::record::{Record, Step};
 
-impl Replicated {
+impl Record {
     /// A report about a part, by the holder, of the epoch that the service has.
-    pub(crate) fn fold_part_report(&mut self, conf: &Conf, from: NodeId, report: &Report, folded: &mut Folded) {
-        let service = &report.service;
-        let node = node_name(conf, from);
-        let Some(record) = self.services.get_mut(service) else { return };
-        let mut tell = |severity, kind, text: String, reason| {
-            folded.fact(report.at, Subject::Service(service.clone()), severity, kind, text, reason);
-        };
-        match &report.outcome {
+    pub(crate) fn part_reported(&mut self, step: &mut Step<'_>, from: NodeId, outcome: &ReportOutcome) {
+        let service = step.service;
+        let node = step.name_of(from);
+        match outcome {
             ReportOutcome::Tolerated { failure, count, max } => {
                 let text = format!("{service}: {}; tolerated, {count} of {max}", failure.text());
-                tell(FactSeverity::Warning, FactKind::ResourceFailed, text, None);
+                step.fact(FactSeverity::Warning, FactKind::ResourceFailed, text, None);
             }
             ReportOutcome::PartFailed { part, failure, remedy } => {
                 let remedy_text = match remedy {
@@ -39,68 +34,49 @@ impl Replicated {
                     _ => None,
                 };
                 if *remedy == PartRemedy::Stop {
-                    record.failure = Some(failure.clone());
+                    self.failure = Some(failure.clone());
                 }
-                tell(FactSeverity::Warning, FactKind::ResourceFailed, text, reason);
+                step.fact(FactSeverity::Warning, FactKind::ResourceFailed, text, reason);
             }
             ReportOutcome::PartRestarted { part } => {
                 let text = format!("{service}: {part} runs again on {node}; the rest of the service was not touched");
-                tell(FactSeverity::Info, FactKind::PartRestarted, text, None);
+                step.fact(FactSeverity::Info, FactKind::PartRestarted, text, None);
             }
             ReportOutcome::PartsStopped { parts } => {
                 let (severity, text) = if parts.is_empty() {
-                    record.failure = None;
+                    self.failure = None;
                     (FactSeverity::Info, format!("Service {service} runs whole again on {node}"))
                 } else {
                     let parts = join(parts);
                     let hint = format!("clusvcadm -c {service} starts it again");
                     (FactSeverity::Warning, format!("Service {service} is partial on {node}: without {parts} ({hint})"))
                 };
-                record.stopped_parts.clone_from(parts);
-                tell(severity, FactKind::ServicePartial, text, None);
+                self.stopped_parts.clone_from(parts);
+                step.fact(severity, FactKind::ServicePartial, text, None);
             }
-            ReportOutcome::Convalesced { request, stopped } => {
-                self.fold_convalesced(conf, report, request, stopped, folded);
-            }
+            ReportOutcome::Convalesced { request, stopped } => self.convalesced(step, from, request, stopped),
             _ => {}
         }
     }
 
-    /// The stopped parts have been tried again. That one of them failed does not hurt the service.
-    fn fold_convalesced(
+    /// The stopped parts have been tried again. That one of them failed does not hurt the service. Another request may have taken
+    /// the place of the one that asked for it.
+    fn convalesced(
         &mut self,
-        conf: &Conf,
-        report: &Report,
+        step: &mut Step<'_>,
+        from: NodeId,
         request: &RequestId,
         stopped: &BTreeSet<ResourceName>,
-        folded: &mut Folded,
     ) {
-        let Some(record) = self.services.get(&report.service) else { return };
-        let asked = record.order.as_ref().is_some_and(|order| {
-            order.request.id == *request && matches!(order.request.command, Command::Convalesce { .. })
-        });
-        if !asked {
+        if self.order.as_ref().is_none_or(|order| order.request.id != *request) {
             return;
         }
-        let owner = record.holder.map(|holder| node_name(conf, holder));
         let (code, text) = if stopped.is_empty() {
             (ResultCode::Success, String::new())
         } else {
             (ResultCode::Failure, format!("{} did not start; the service goes on without", join(stopped)))
         };
-        self.finish_order(&report.service, code, owner, text, folded);
-    }
-
-    /// Whether a report about a part fits the state.
-    pub(crate) fn fits_part_report(outcome: &ReportOutcome, state: ServiceState) -> bool {
-        match outcome {
-            ReportOutcome::PartFailed { .. } => matches!(state, ServiceState::Started | ServiceState::Starting),
-            ReportOutcome::Tolerated { .. }
-            | ReportOutcome::PartRestarted { .. }
-            | ReportOutcome::PartsStopped { .. }
-            | ReportOutcome::Convalesced { .. } => state == ServiceState::Started,
-            _ => false,
-        }
+        self.end_order(step.folded, code, Some(step.name_of(from)), text);
     }
 }
 

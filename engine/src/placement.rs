@@ -9,7 +9,8 @@ pub use shared::placement::{Level, Situation, level};
 use shared::status::Placement;
 use shared::text::ServiceState;
 
-use crate::replicated::{Record, Replicated};
+use crate::record::Record;
+use crate::replicated::Replicated;
 
 /// Services that count as running somewhere, by node, with whether one of them is exclusive.
 pub(crate) struct Load {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use shared::conf::finding::Severity;
 use shared::conf::model::Conf;
-use shared::ids::{NodeId, NodeName, RequestId, ServiceName, Time};
+use shared::ids::{NodeId, NodeName, RequestId, Time};
 use shared::status::{Answer, Fact, FactKind, FactSeverity, Reason, Refusal, Request, Subject};
 use shared::text::{ResultCode, ServiceState};
 use shared::why::{Assumption, PredictedChange, Prediction};
@@ -18,7 +18,8 @@ use crate::engine::{Engine, Joined};
 use crate::event::LeftReason;
 use crate::law::Proposal;
 use crate::message::{ConfText, Decide, FenceReport, Report, ReportOutcome, ViewTag};
-use crate::replicated::{Folded, Record, Replicated, node_name};
+use crate::record::Record;
+use crate::replicated::{Folded, Replicated, node_name};
 
 /// After so many rounds the policy is going in circles, which is worth seeing, but not for ever.
 const ROUNDS_MAX: usize = 200;
@@ -87,6 +88,7 @@ impl<'a> Imagined<'a> {
     fn change(&mut self, change: impl FnOnce(&mut Replicated, &Conf, &mut Folded)) -> Folded {
         let mut folded = Folded::default();
         change(&mut self.state, &self.conf, &mut folded);
+        self.state.note_steps(&self.conf, &mut folded);
         self.steps.append(&mut folded.facts);
         folded
     }
@@ -163,7 +165,7 @@ impl<'a> Imagined<'a> {
             );
             let decided = plan.decisions.into_iter().filter(|(decision, reason)| self.decide(decision, reason)).count();
             let reported = self.report();
-            match plan.wake_at.filter(|at| *at > self.now && *at <= self.until) {
+            match plan.wake_at.filter(|at| *at <= self.until) {
                 _ if decided > 0 || reported => {}
                 Some(at) => self.now = at,
                 None => break,
@@ -211,12 +213,15 @@ impl<'a> Imagined<'a> {
     /// Everybody has done what the state asks for.
     fn report(&mut self) -> bool {
         let at = self.now;
-        let due: Vec<(ServiceName, NodeId, ReportOutcome)> = self
+        let due: Vec<(NodeId, Report)> = self
             .state
             .services
             .iter()
             .filter_map(|(name, record)| {
-                Some((name.clone(), record.holder?, outcome(record.state, record.arriving.is_some())?))
+                let outcome = outcome(record.state, record.arriving.is_some())?;
+                let holder = record.holder?;
+                let incarnation = self.state.members.get(&holder)?.incarnation;
+                Some((holder, Report { at, incarnation, service: name.clone(), epoch: record.epoch, outcome }))
             })
             .collect();
         let fences: Vec<(NodeId, NodeId, u32)> = self
@@ -226,10 +231,7 @@ impl<'a> Imagined<'a> {
             .filter_map(|(&victim, lost)| lost.running.map(|(by, _)| (victim, by, lost.attempt)))
             .collect();
         let mut reported = false;
-        for (service, holder, outcome) in due {
-            let Some(incarnation) = self.state.members.get(&holder).map(|member| member.incarnation) else { continue };
-            let Some(epoch) = self.state.services.get(&service).map(|record| record.epoch) else { continue };
-            let report = Report { at, incarnation, service, epoch, outcome };
+        for (holder, report) in due {
             self.change(|state, conf, folded| state.fold_report(conf, holder, &report, folded));
             reported = true;
         }

@@ -65,8 +65,8 @@ impl Replicated {
     /// A victim shows itself with the boot id it had. If an agent had called it fenced, the agent was wrong, and the next
     /// attempt is due.
     pub(crate) fn disprove(&mut self, at: Time, conf: &Conf, node: NodeId, folded: &mut Folded) {
-        let Some(lost) = self.lost.get_mut(&node) else { return };
-        let Some(FencedHow::Agent { method, .. }) = lost.claimed() else { return };
+        let claimed = self.lost.get_mut(&node).and_then(|lost| Some((lost.claimed()?, lost)));
+        let Some((FencedHow::Agent { method, .. }, lost)) = claimed else { return };
         lost.unwitnessed = false;
         self.witness(at, conf, node, &method, false, folded);
     }

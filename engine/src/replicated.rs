@@ -7,22 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use shared::conf::model::{Conf, Recovery, Service};
-use shared::ids::{BootId, ConfVersion, Epoch, NodeId, NodeName, RequestId, ResourceName, ServiceName, Time};
+use shared::conf::model::Conf;
+use shared::ids::{BootId, ConfVersion, NodeId, NodeName, RequestId, ServiceName, Time};
 use shared::status::{
-    Answer, Command, Fact, FactKind, FactSeverity, Failure, FenceAttempt, FenceOutcome, FencedHow, Outcome, Reason,
-    Request, ResourceStatus, Subject,
+    Answer, Command, Fact, FactKind, FactSeverity, FenceAttempt, FenceOutcome, FencedHow, Outcome, Reason, Subject,
 };
 use shared::text::{ResultCode, ServiceState};
 
 use crate::message::{
-    AfterStop, Branch, Claim, ConfText, Decide, Decision, FenceReport, Hello, Incarnation, Intent, Intents, Proofs,
-    Report, ReportOutcome, ViewTag,
+    Branch, Claim, ConfText, Decide, Decision, FenceReport, Hello, Incarnation, Intent, Intents, Proofs, Report,
+    ReportOutcome, ViewTag,
 };
 use crate::migration::can_migrate;
 use crate::placement::{level, situation, takers};
 use crate::proof::tell_unwitnessed;
-use crate::why::restarts_used;
+use crate::record::{Record, Step};
 
 /// How many ended requests are remembered, so that a retry with the same id is answered and not repeated.
 const REQUESTS_REMEMBERED: usize = 256;
@@ -118,76 +117,6 @@ pub struct Fenced {
     pub witnessed_reboot: Option<bool>,
 }
 
-/// One service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Record {
-    pub state: ServiceState,
-    pub holder: Option<NodeId>,
-    pub last_owner: Option<NodeId>,
-    pub frozen: bool,
-    /// Tops of the non-critical subtrees that the holder has stopped; with any, the service is partial.
-    pub stopped_parts: BTreeSet<ResourceName>,
-    pub epoch: Epoch,
-    /// Consecutive starts out of recovering (rhcs.md §3.1).
-    pub restarts: u32,
-    /// When it was restarted in place after a failure; counted against `max_restarts`.
-    pub restart_times: Vec<Time>,
-    pub last_transition: Option<Time>,
-    /// Where the current stop leads.
-    pub after: AfterStop,
-    /// It was `failed` when the current stop was decided.
-    pub was_failed: bool,
-    /// One of the two nodes that this stop concerns could not stop it.
-    #[serde(default)]
-    pub unstopped: bool,
-    pub reason: Reason,
-    pub failure: Option<Failure>,
-    /// The failure that `recovering` recovers from was found by a check (not by a start).
-    pub check_failed: bool,
-    /// Nodes on which this round of starting failed.
-    pub tried: BTreeSet<NodeId>,
-    /// It migrates to this node, or the migration ended in nobody knows what: it may run there as well as on its holder.
-    #[serde(default)]
-    pub arriving: Option<NodeId>,
-    /// Its agent could not move it while it ran; until it is started anew it is not tried again unasked.
-    #[serde(default)]
-    pub immobile: bool,
-    /// Start here first.
-    pub prefer: Option<NodeId>,
-    /// Start here only if nowhere else.
-    pub avoid: Option<NodeId>,
-    /// Standby drove it away from here; it goes back when that ends.
-    pub home: Option<NodeId>,
-    /// Stopped by an operator or after every node failed: not started before the next membership or configuration change.
-    pub parked: bool,
-    /// An operator enabled it by hand.
-    pub enabled_by_hand: bool,
-    /// Members that were a better place when they joined, as its failover domain has it, than where it runs.
-    pub newcomers: BTreeSet<NodeId>,
-    pub order: Option<Order>,
-    pub resources: Vec<ResourceStatus>,
-}
-
-/// A request that is being carried out on a service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Order {
-    pub request: Request,
-    /// The member that multicast it.
-    pub asked_on: NodeId,
-    pub since: Time,
-    /// Who held the service when it was asked.
-    pub owner_before: Option<NodeId>,
-    /// The stop it implies has been decided.
-    pub begun: bool,
-}
-
-impl Order {
-    /// It is a disable or a stop.
-    pub fn wants_down(&self) -> bool {
-        matches!(self.request.command, Command::Disable { .. } | Command::Stop { .. })
-    }
-}
-
 /// A configuration on its way into force.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Offer {
@@ -213,6 +142,12 @@ pub(crate) struct Folded {
     pub(crate) finished: Vec<(RequestId, Outcome)>,
     pub(crate) switched: bool,
     pub(crate) offer_dropped: Option<(ConfText, String)>,
+    /// Requests that have ended, until `note_steps` has noted them.
+    pub(crate) ended: Vec<(RequestId, Outcome)>,
+    /// Services that nobody holds any more.
+    pub(crate) released: Vec<ServiceName>,
+    /// How often an intent of a service has changed.
+    pub(crate) intents_changed: u64,
 }
 
 impl Folded {
@@ -226,78 +161,6 @@ impl Folded {
         reason: Option<Reason>,
     ) {
         self.facts.push(Fact { at, subject, severity, kind, text, reason });
-    }
-}
-
-impl Default for Record {
-    /// A service that has just come into the configuration: nobody has started it.
-    fn default() -> Self {
-        Self {
-            state: ServiceState::Stopped,
-            holder: None,
-            last_owner: None,
-            frozen: false,
-            stopped_parts: BTreeSet::new(),
-            epoch: Epoch(0),
-            restarts: 0,
-            restart_times: Vec::new(),
-            last_transition: None,
-            after: AfterStop::Stopped,
-            was_failed: false,
-            unstopped: false,
-            reason: Reason::New,
-            failure: None,
-            check_failed: false,
-            tried: BTreeSet::new(),
-            arriving: None,
-            immobile: false,
-            prefer: None,
-            avoid: None,
-            home: None,
-            parked: false,
-            enabled_by_hand: false,
-            newcomers: BTreeSet::new(),
-            order: None,
-            resources: Vec::new(),
-        }
-    }
-}
-
-impl Record {
-    /// The one place where a service changes its state.
-    pub(crate) fn enter(&mut self, state: ServiceState, at: Time, reason: Reason) {
-        self.state = state;
-        self.reason = reason;
-        self.last_transition = Some(at);
-        self.epoch = Epoch(self.epoch.0 + 1);
-    }
-
-    /// It is on this node: if that is where standby drove it away from, it need not go back there any more.
-    pub(crate) fn forget_home_on(&mut self, node: NodeId) {
-        self.home = self.home.filter(|home| *home != node);
-    }
-
-    /// Why a stop that has come to its end was not the whole of it; `None`: everything stopped. Told once.
-    pub(crate) fn take_unstopped(&mut self) -> Option<String> {
-        std::mem::take(&mut self.unstopped).then(|| self.failure.as_ref().map(Failure::text)).flatten()
-    }
-
-    pub(crate) fn release(&mut self) {
-        self.last_owner = self.holder.take().or(self.last_owner);
-        self.arriving = None;
-        self.immobile = false;
-        self.resources.clear();
-        self.stopped_parts.clear();
-    }
-
-    /// The intent to keep on disk.
-    fn intent(&self) -> Intent {
-        Intent {
-            disabled: self.state == ServiceState::Disabled
-                || (self.state == ServiceState::Stopping && self.after == AfterStop::Disabled),
-            frozen: self.frozen,
-            enabled: self.enabled_by_hand,
-        }
     }
 }
 
@@ -343,7 +206,8 @@ impl Replicated {
             requests: Vec::new(),
         };
         for service in &conf.services {
-            state.services.insert(service.name.clone(), Self::first_record(&intents, &service.name));
+            let intent = intents.services.get(&service.name).copied().unwrap_or_default();
+            state.services.insert(service.name.clone(), Record::with_intent(intent));
         }
         for (&id, hello) in hellos.iter().filter(|(id, _)| conf.node_by_id(**id).is_some()) {
             state.members.insert(id, Member::from_hello(hello, true));
@@ -364,16 +228,6 @@ impl Replicated {
         state
     }
 
-    fn first_record(intents: &Intents, name: &ServiceName) -> Record {
-        let intent = intents.services.get(name).copied().unwrap_or_default();
-        let mut record = Record { frozen: intent.frozen, enabled_by_hand: intent.enabled, ..Record::default() };
-        if intent.disabled {
-            record.state = ServiceState::Disabled;
-            record.reason = Reason::KeptDisabled;
-        }
-        record
-    }
-
     /// At the founding, a service that exactly one member runs whole is taken over; anything else found running has to be stopped.
     fn adopt_running(&mut self, at: Time, conf: &Conf, folded: &mut Folded) {
         let mut claimants: BTreeMap<ServiceName, Vec<(NodeId, Claim)>> = BTreeMap::new();
@@ -384,14 +238,9 @@ impl Replicated {
         }
         for (service, who) in claimants {
             let [(node, Claim::Full)] = who[..] else { continue };
-            let Some(record) = self.services.get_mut(&service) else { continue };
-            if record.state == ServiceState::Disabled {
-                continue;
-            }
-            take_over(record, node, at, conf);
-            if let Some(member) = self.members.get_mut(&node) {
-                member.claims.remove(&service);
-            }
+            let record = self.services.get_mut(&service).filter(|record| record.state != ServiceState::Disabled);
+            let Some(record) = record else { continue };
+            record.take_over(at, conf, node);
             folded.fact(
                 at,
                 Subject::Service(service.clone()),
@@ -400,6 +249,9 @@ impl Replicated {
                 format!("Service {service} is already running on {}", node_name(conf, node)),
                 Some(Reason::TakenOver { node: node_name(conf, node) }),
             );
+        }
+        for (&id, member) in &mut self.members {
+            member.forget_granted(id, &self.services);
         }
     }
 
@@ -512,45 +364,44 @@ impl Replicated {
             self.tell_unheard(at, conf, from, hello, folded);
         }
         let mut member = Member::from_hello(hello, false);
-        let services = &self.services;
-        member.claims.retain(|service, _| services.get(service).and_then(|record| record.holder) != Some(from));
+        member.forget_granted(from, &self.services);
         self.members.insert(from, member);
         true
     }
 
     /// What a node holds and says to run whole stays with it; what it holds but does not run whole is recovered.
     fn settle_claims(&mut self, at: Time, conf: &Conf, node: NodeId, hello: &Hello, folded: &mut Folded) {
-        let held: Vec<ServiceName> = self.held_by(node).cloned().collect();
-        for service in held {
-            let Some(record) = self.services.get_mut(&service) else { continue };
+        let is_known = |id: NodeId| self.members.contains_key(&id) || self.lost.contains_key(&id);
+        for (service, record) in self.services.iter_mut().filter(|(_, record)| record.holder == Some(node)) {
+            let step = &mut Step { at, conf, service, folded };
             if record.state == ServiceState::Failed {
                 // Law 4: that the daemon began anew has stopped nothing.
                 continue;
             }
             if record.state == ServiceState::Migrating && record.arriving.is_some() {
-                self.fold_migration_unknown(at, conf, &service, folded);
+                record.migration_unknown(step);
                 continue;
             }
             let at_work =
                 matches!(record.state, ServiceState::Migrating | ServiceState::Stopping | ServiceState::Recoverable);
-            if at_work && !hello.claims.contains_key(&service) && conf.service(&service).is_some_and(can_migrate) {
+            if at_work && !hello.claims.contains_key(service) && conf.service(service).is_some_and(can_migrate) {
                 // It may have come after the daemon there had looked for the last time: it looks, or stops it, under a new epoch.
                 let (state, reason) = (record.state, record.reason.clone());
                 record.enter(state, at, reason);
                 continue;
             }
-            let runs_whole = hello.claims.get(&service) == Some(&Claim::Full);
+            let runs_whole = hello.claims.get(service) == Some(&Claim::Full);
             let may_run =
                 matches!(record.state, ServiceState::Started | ServiceState::Starting | ServiceState::Migrating);
             if runs_whole && may_run {
                 let was_starting = record.state != ServiceState::Started;
-                take_over(record, node, at, conf);
+                record.take_over(at, conf, node);
                 if was_starting {
                     // The daemon died after its agents were through and before it could report.
-                    self.complete_start(at, conf, &service, node, folded);
+                    record.complete_start(step, node);
                 }
             } else {
-                self.release_lost(at, conf, &service, Reason::NodeLost { node: node_name(conf, node) }, folded);
+                record.lose_holder(step, is_known, Reason::NodeLost { node: node_name(conf, node) });
             }
         }
     }
@@ -612,10 +463,9 @@ impl Replicated {
         folded: &mut Folded,
     ) {
         let joins = self.joins + 1;
-        let Some(member) = self.members.get_mut(&from) else { return };
-        if member.incarnation != incarnation {
+        let Some(member) = self.members.get_mut(&from).filter(|member| member.incarnation == incarnation) else {
             return;
-        }
+        };
         member.has_state = true;
         if !clean || member.clean {
             return;
@@ -638,12 +488,23 @@ impl Replicated {
         let reason = decide.reason.clone();
         match &decide.decision {
             Decision::Start { service, on, .. } => {
-                self.fold_start(at, conf, service, *on, decide.joins, reason, folded)
+                self.step(at, conf, service, folded, |record, step| record.start(step, *on, reason));
+                // Who joined while the decision was on its way was not considered.
+                let unseen = self.members.iter().filter(|(_, member)| member.joined > decide.joins);
+                for node in unseen.map(|(&id, _)| id).collect::<Vec<_>>() {
+                    self.note_newcomer(conf, node);
+                }
             }
-            Decision::Stop { service, after, .. } => self.fold_stop(at, conf, service, *after, reason, folded),
-            Decision::Migrate { service, to, .. } => self.fold_migrate(at, conf, service, *to, reason, folded),
-            Decision::Decline { service, .. } => self.fold_decline(conf, service, folded),
-            Decision::Settle { service, state, .. } => self.fold_settle(at, service, *state, reason, folded),
+            Decision::Stop { service, after, .. } => {
+                self.step(at, conf, service, folded, |record, step| record.stop(step, *after, reason));
+            }
+            Decision::Migrate { service, to, .. } => {
+                self.step(at, conf, service, folded, |record, step| record.migrate(step, *to, reason));
+            }
+            Decision::Settle { service, state, .. } => {
+                self.step(at, conf, service, folded, |record, step| record.settle(step, *state, reason));
+            }
+            Decision::Decline { service, .. } => self.fold_decline(at, conf, service, folded),
             Decision::Fence { victim, by, method, attempt } => {
                 self.fold_fence(at, conf, *victim, *by, *method, *attempt, reason, folded);
             }
@@ -681,12 +542,11 @@ impl Replicated {
         for service in &conf.services {
             self.services.entry(service.name.clone()).or_default();
         }
-        let removed: Vec<ServiceName> =
-            self.services.keys().filter(|name| conf.service(name).is_none()).cloned().collect();
-        for service in &removed {
+        for (_, record) in self.services.iter_mut().filter(|(name, _)| conf.service(name).is_none()) {
             let text = "the new configuration no longer has it".to_owned();
-            self.finish_order(service, ResultCode::NoService, None, text, folded);
+            record.end_order(folded, ResultCode::NoService, None, text);
         }
+        self.note_steps(conf, folded);
         // A removed service that somebody holds stays until it is stopped.
         self.services.retain(|name, record| record.holder.is_some() || conf.service(name).is_some());
         for member in self.members.values_mut() {
@@ -696,142 +556,18 @@ impl Replicated {
         self.unpark();
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one decision")]
-    fn fold_start(
+    /// One step of one service.
+    pub(crate) fn step(
         &mut self,
         at: Time,
         conf: &Conf,
         service: &ServiceName,
-        on: NodeId,
-        joins: u64,
-        reason: Reason,
         folded: &mut Folded,
+        step: impl FnOnce(&mut Record, &mut Step<'_>),
     ) {
-        let Some(record) = self.services.get_mut(service) else { return };
-        let recovering = record.state == ServiceState::Recovering;
-        record.restarts = if recovering { record.restarts + 1 } else { 0 };
-        if record.check_failed && record.last_owner == Some(on) {
-            record.restart_times.push(at);
-        } else if record.check_failed {
-            if let Some(configured) = conf.service(service).filter(|configured| has_exceeded(configured, record, at)) {
-                let text = format!("Restart threshold for {} exceeded; attempting to relocate", configured.name);
-                let subject = Subject::Service(service.clone());
-                folded.fact(at, subject, FactSeverity::Warning, FactKind::ServiceRecovering, text, None);
-            }
-            record.restart_times.clear();
-            // Its policy moves it away: if no other node starts it, it is stopped, not brought back (rhcs.md §3.4).
-            record.tried.extend(record.last_owner);
-        }
-        if matches!(&record.order, Some(order) if matches!(order.request.command, Command::Enable { .. })) {
-            record.enabled_by_hand = true;
-            self.intents_changed += 1;
-        }
-        record.holder = Some(on);
-        record.forget_home_on(on);
-        record.resources.clear();
-        record.stopped_parts.clear();
-        record.enter(ServiceState::Starting, at, reason.clone());
-        // Who joined while the decision was on its way was not considered.
-        let unseen: Vec<NodeId> =
-            self.members.iter().filter(|(_, member)| member.joined > joins).map(|(&id, _)| id).collect();
         if let Some(record) = self.services.get_mut(service) {
-            record.newcomers.clear();
+            step(record, &mut Step { at, conf, service, folded });
         }
-        for node in unseen {
-            self.note_newcomer(conf, node);
-        }
-        let text = format!("Starting service {service} on {}", node_name(conf, on));
-        folded.fact(
-            at,
-            Subject::Service(service.clone()),
-            FactSeverity::Info,
-            FactKind::ServiceStarting,
-            text,
-            Some(reason),
-        );
-    }
-
-    fn fold_stop(
-        &mut self,
-        at: Time,
-        conf: &Conf,
-        service: &ServiceName,
-        after: AfterStop,
-        reason: Reason,
-        folded: &mut Folded,
-    ) {
-        let Some(record) = self.services.get_mut(service) else { return };
-        match &reason {
-            // The first home counts: it may be driven on from where it found shelter.
-            Reason::Standby { .. } => record.home = record.home.or(record.holder),
-            Reason::HomeAgain { .. } => record.home = None,
-            _ => {}
-        }
-        record.after = after;
-        record.was_failed = record.state == ServiceState::Failed;
-        record.unstopped = false;
-        if let Some(order) = &mut record.order {
-            order.begun = true;
-        }
-        record.enter(ServiceState::Stopping, at, reason.clone());
-        if after == AfterStop::Disabled {
-            self.intents_changed += 1;
-        }
-        let holder = record.holder.map(|holder| node_name(conf, holder)).unwrap_or_default();
-        let text = format!("Stopping service {service} on {holder}");
-        folded.fact(
-            at,
-            Subject::Service(service.clone()),
-            FactSeverity::Info,
-            FactKind::ServiceStopping,
-            text,
-            Some(reason),
-        );
-    }
-
-    fn fold_settle(
-        &mut self,
-        at: Time,
-        service: &ServiceName,
-        state: ServiceState,
-        reason: Reason,
-        folded: &mut Folded,
-    ) {
-        let Some(record) = self.services.get_mut(service) else { return };
-        record.enter(state, at, reason.clone());
-        let dependency_missing = matches!(reason, Reason::DependencyMissing { .. });
-        let crowded_out = reason == Reason::ExclusiveConflict;
-        record.parked = !dependency_missing && !crowded_out;
-        if !crowded_out {
-            record.tried.clear();
-        }
-        record.check_failed = false;
-        record.prefer = None;
-        record.avoid = None;
-        let disabled = state == ServiceState::Disabled;
-        if disabled {
-            record.enabled_by_hand = false;
-            self.intents_changed += 1;
-        }
-        let failed =
-            matches!(reason, Reason::NoNodeLeft { .. } | Reason::NoNodeAllowed) || dependency_missing || crowded_out;
-        let kind = if disabled { FactKind::ServiceDisabled } else { FactKind::ServiceStopped };
-        let severity = if failed { FactSeverity::Error } else { FactSeverity::Info };
-        let text = format!("Service {service} is {}: {}", state.name(), reason.text());
-        if let Reason::RestartsUsedUp { .. } = &reason {
-            let text = format!("Restart threshold for {service} exceeded; disabling");
-            let subject = Subject::Service(service.clone());
-            folded.fact(at, subject, FactSeverity::Warning, FactKind::ServiceRecovering, text, None);
-        }
-        folded.fact(at, Subject::Service(service.clone()), severity, kind, text, Some(reason));
-        let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
-        let code = match (wanted_down, dependency_missing, crowded_out) {
-            (true, _, _) => ResultCode::Success,
-            (false, true, _) => ResultCode::Dependency,
-            (false, false, true) => ResultCode::Exclusive,
-            (false, false, false) => ResultCode::Failure,
-        };
-        self.finish_order(service, code, None, String::new(), folded);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one decision")]
@@ -924,339 +660,88 @@ impl Replicated {
             other => Reason::OwnerDown { node: name.clone(), how: other.clone() },
         };
         self.last_fenced.insert(node, Fenced { at, how, boot: lost.boot, witnessed_gone, witnessed_reboot });
-        let held: Vec<ServiceName> = self.held_by(node).cloned().collect();
-        for service in held {
-            self.release_lost(at, conf, &service, reason.clone(), folded);
+        let is_known = |id: NodeId| self.members.contains_key(&id) || self.lost.contains_key(&id);
+        for (service, record) in self.services.iter_mut().filter(|(_, record)| record.holder == Some(node)) {
+            record.lose_holder(&mut Step { at, conf, service, folded }, is_known, reason.clone());
         }
         self.finish_fence_requests(&name, folded);
     }
 
-    /// The holder of a service is gone for good. Only the frozen flag survives (rhcs.md §3.1).
-    fn release_lost(&mut self, at: Time, conf: &Conf, service: &ServiceName, reason: Reason, folded: &mut Folded) {
-        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
-        let Some(record) = self.services.get_mut(service) else { return };
-        let (state, after) = (record.state, record.after);
-        if record.hand_over(|to| known.contains(&to)) {
-            // The guest may have come to the other node before this one died.
-            let next = match state {
-                ServiceState::Migrating => ServiceState::Migrating,
-                _ => ServiceState::Stopping,
-            };
-            record.after = if state == ServiceState::Stopping { after } else { AfterStop::Recover };
-            record.enter(next, at, reason);
-            return;
-        }
-        if record.state != ServiceState::Stopping {
-            // Nobody stopped it before its node was gone, but it was asked for and has come about (rhcs.md §3.2).
-            record.after = match record.order.as_ref().map(|order| &order.request.command) {
-                Some(Command::Disable { .. }) => AfterStop::Disabled,
-                Some(Command::Stop { .. }) => AfterStop::Stopped,
-                _ => AfterStop::Recover,
-            };
-        }
-        let next = match record.after {
-            _ if record.frozen => ServiceState::Stopped,
-            AfterStop::Disabled => ServiceState::Disabled,
-            AfterStop::Stopped | AfterStop::Wait => ServiceState::Stopped,
-            _ => ServiceState::Recovering,
-        };
-        record.release();
-        record.check_failed = false;
-        record.tried.clear();
-        record.prefer = None;
-        record.avoid = None;
-        record.parked = next == ServiceState::Stopped && record.after == AfterStop::Stopped && !record.frozen;
-        if next == ServiceState::Disabled {
-            record.enabled_by_hand = false;
-            // Kept on the members' disks: also when all of them go down next, autostart does not start it.
-            self.intents_changed += 1;
-        }
-        record.enter(next, at, reason.clone());
-        let was = record.last_owner.map(|owner| node_name(conf, owner)).unwrap_or_default();
-        let unstopped = record.take_unstopped();
-        let text = match &unstopped {
-            Some(failure) => format!("Service {service} is {}, was on {was}; it did not stop: {failure}", next.name()),
-            None => format!("Service {service} is {}, was on {was}", next.name()),
-        };
-        folded.fact(
-            at,
-            Subject::Service(service.clone()),
-            FactSeverity::Warning,
-            FactKind::ServiceRecovering,
-            text,
-            Some(reason),
-        );
-        let waits = record.after == AfterStop::Wait;
-        let order_fulfilled = !waits && record.order.as_ref().is_some_and(Order::wants_down);
-        let (code, text) = match unstopped {
-            _ if !order_fulfilled || next == ServiceState::Recovering => (ResultCode::NodeDead, None),
-            Some(failure) => (ResultCode::Warning, Some(failure)),
-            None => (ResultCode::Success, None),
-        };
-        let text = text.unwrap_or_else(|| "the owner died while the request was carried out".to_owned());
-        self.finish_order(service, code, None, text, folded);
-        self.forget_if_removed(conf, service);
-    }
-
-    fn forget_if_removed(&mut self, conf: &Conf, service: &ServiceName) {
-        if conf.service(service).is_none() && self.services.get(service).is_some_and(|record| record.holder.is_none()) {
-            self.services.remove(service);
-        }
-    }
-
     /// What came of a duty of the holder. Reports of anyone else, or of an earlier epoch, change nothing.
     pub(crate) fn fold_report(&mut self, conf: &Conf, from: NodeId, report: &Report, folded: &mut Folded) {
-        let known = self.members.get(&from).is_some_and(|member| member.incarnation == report.incarnation);
+        let is_current = self.members.get(&from).is_some_and(|member| member.incarnation == report.incarnation);
+        let is_known = |id: NodeId| self.members.contains_key(&id) || self.lost.contains_key(&id);
         let Some(record) = self.services.get_mut(&report.service) else { return };
-        if !known || record.holder != Some(from) || record.epoch != report.epoch {
+        if !is_current || record.holder != Some(from) || record.epoch != report.epoch {
             return;
         }
+        let step = &mut Step { at: report.at, conf, service: &report.service, folded };
         match (&report.outcome, record.state) {
             (ReportOutcome::Started, ServiceState::Migrating) if record.arriving.is_none() => {
-                self.fold_started(conf, from, report, folded);
+                record.started(step, from);
             }
             (ReportOutcome::Migrated, ServiceState::Migrating) if record.arriving.is_some() => {
-                self.fold_migrated(report.at, &report.service, folded);
+                record.migrated(step, is_known);
             }
             (ReportOutcome::MigrationFailed { failure }, ServiceState::Migrating) => {
-                self.fold_migration_failed(conf, from, report, failure, folded);
+                record.migration_failed(step, from, failure);
             }
-            (ReportOutcome::Started, ServiceState::Starting) => self.fold_started(conf, from, report, folded),
+            (ReportOutcome::Started, ServiceState::Starting) => record.started(step, from),
             (ReportOutcome::StartFailed { failure }, ServiceState::Starting) => {
                 record.tried.insert(from);
                 record.check_failed = false;
-                self.fold_failed(conf, from, report, failure, folded);
+                record.fail(step, from, failure);
             }
             // The check was under way when the service was frozen; it is checked again when it is unfrozen.
             (ReportOutcome::CheckFailed { .. }, ServiceState::Started) if record.frozen => {}
             (ReportOutcome::CheckFailed { failure }, ServiceState::Started) => {
                 record.tried.clear();
                 record.check_failed = true;
-                self.fold_failed(conf, from, report, failure, folded);
+                record.fail(step, from, failure);
             }
             (ReportOutcome::Stopped, ServiceState::Stopping | ServiceState::Recoverable) => {
-                self.fold_stopped(conf, report, folded);
+                record.stopped(step, is_known);
             }
-            (ReportOutcome::StopFailed { failure }, _) => self.fold_stop_failed(conf, from, report, failure, folded),
-            (ReportOutcome::StoppedInquorate, _) => {
-                let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
-                if record.hand_over(|to| known.contains(&to)) {
-                    record.after = AfterStop::Wait;
-                    record.enter(ServiceState::Stopping, report.at, Reason::NotQuorate);
-                    return;
-                }
-                record.release();
-                record.enter(ServiceState::Stopped, report.at, Reason::NotQuorate);
-                record.parked = false;
-                // It is placed as if anew: where a request or a recovery would have had it does not count any more.
-                record.tried.clear();
-                record.check_failed = false;
-                record.prefer = None;
-                record.avoid = None;
-                self.finish_order(&report.service, ResultCode::NeedsQuorum, None, "quorum was lost".into(), folded);
-            }
-            (outcome, state) if Self::fits_part_report(outcome, state) => {
-                self.fold_part_report(conf, from, report, folded);
-            }
+            (ReportOutcome::StopFailed { failure }, _) => record.stop_failed(step, from, is_known, failure),
+            (ReportOutcome::StoppedInquorate, _) => record.stopped_inquorate(step, is_known),
+            (
+                outcome @ (ReportOutcome::PartFailed { .. }
+                | ReportOutcome::Tolerated { .. }
+                | ReportOutcome::PartRestarted { .. }
+                | ReportOutcome::PartsStopped { .. }
+                | ReportOutcome::Convalesced { .. }),
+                ServiceState::Starting | ServiceState::Started,
+            ) => record.part_reported(step, from, outcome),
             // A report that does not fit the state is late: the state has moved on by a decision or a loss.
             _ => {}
         }
     }
 
-    fn fold_started(&mut self, conf: &Conf, from: NodeId, report: &Report, folded: &mut Folded) {
-        let Some(record) = self.services.get_mut(&report.service) else { return };
-        let reason = record.reason.clone();
-        record.enter(ServiceState::Started, report.at, reason);
-        self.complete_start(report.at, conf, &report.service, from, folded);
-    }
-
-    /// A start has succeeded: what was tried is forgotten, and who asked for it is answered.
-    fn complete_start(&mut self, at: Time, conf: &Conf, service: &ServiceName, from: NodeId, folded: &mut Folded) {
-        let Some(record) = self.services.get_mut(service) else { return };
-        let reason = record.reason.clone();
-        record.tried.clear();
-        record.prefer = None;
-        record.avoid = None;
-        record.check_failed = false;
-        record.failure = None;
-        record.forget_home_on(from);
-        let name = node_name(conf, from);
-        let (wanted, before) = match &record.order {
-            Some(order) => match &order.request.command {
-                Command::Enable { on, .. } => (on.clone(), None),
-                Command::Relocate { to, .. } => (to.clone(), order.owner_before),
-                Command::Migrate { to, .. } => (Some(to.clone()), None),
-                _ => (None, None),
-            },
-            None => (None, None),
-        };
-        let stayed = before == Some(from) && wanted.as_ref() != Some(&name);
-        let code = if stayed { ResultCode::OriginalOwner } else { ResultCode::Success };
-        folded.fact(
-            at,
-            Subject::Service(service.clone()),
-            FactSeverity::Info,
-            FactKind::ServiceStarted,
-            format!("Service {service} is now running on {name}"),
-            Some(reason),
-        );
-        if !self.ordered_down(service) {
-            self.finish_order(service, code, Some(name), String::new(), folded);
+    /// What a change means for the rest of the state. Called after every one.
+    pub(crate) fn note_steps(&mut self, conf: &Conf, folded: &mut Folded) {
+        self.intents_changed += std::mem::take(&mut folded.intents_changed);
+        for (id, outcome) in std::mem::take(&mut folded.ended) {
+            self.finish(&id, outcome, folded);
         }
-    }
-
-    /// Whether an operator wants the service stopped or disabled.
-    fn ordered_down(&self, service: &ServiceName) -> bool {
-        self.services.get(service).and_then(|record| record.order.as_ref()).is_some_and(Order::wants_down)
-    }
-
-    /// A start or check failed: the holder stops it, then it is recovered (rhcs.md §3.3, §3.4).
-    pub(crate) fn fold_failed(
-        &mut self,
-        conf: &Conf,
-        from: NodeId,
-        report: &Report,
-        failure: &Failure,
-        folded: &mut Folded,
-    ) {
-        let Some(record) = self.services.get_mut(&report.service) else { return };
-        let (node, resource) = (node_name(conf, from), failure.resource.clone());
-        let reason = if record.check_failed {
-            Reason::CheckFailed { node, resource }
-        } else {
-            Reason::StartFailed { node, resource }
-        };
-        record.failure = Some(failure.clone());
-        record.after = AfterStop::Recover;
-        record.enter(ServiceState::Recoverable, report.at, reason.clone());
-        folded.fact(
-            report.at,
-            Subject::Service(report.service.clone()),
-            FactSeverity::Error,
-            FactKind::ResourceFailed,
-            format!("{}: {}", report.service, failure.text()),
-            Some(reason),
-        );
-    }
-
-    fn fold_stopped(&mut self, conf: &Conf, report: &Report, folded: &mut Folded) {
-        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
-        let Some(record) = self.services.get_mut(&report.service) else { return };
-        let reason = record.reason.clone();
-        if record.hand_over(|to| known.contains(&to)) {
-            // The other node of its migration stops it too.
-            let state = record.state;
-            record.enter(state, report.at, reason);
-            return;
-        }
-        let owner = record.holder;
-        record.release();
-        let (next, parked) = match record.after {
-            AfterStop::Stopped | AfterStop::Removed => (ServiceState::Stopped, true),
-            AfterStop::Wait => (ServiceState::Stopped, false),
-            AfterStop::Disabled => (ServiceState::Disabled, true),
-            AfterStop::Recover | AfterStop::Relocate { .. } | AfterStop::Restart { .. } => {
-                (ServiceState::Recovering, false)
+        for service in std::mem::take(&mut folded.released) {
+            // A removed service stays only while somebody holds it.
+            if conf.service(&service).is_none() {
+                self.services.remove(&service);
             }
-        };
-        match record.after {
-            AfterStop::Relocate { to } => (record.prefer, record.avoid) = (to, owner),
-            AfterStop::Restart { on } => record.prefer = Some(on),
-            AfterStop::Disabled => record.enabled_by_hand = false,
-            AfterStop::Stopped | AfterStop::Wait | AfterStop::Removed | AfterStop::Recover => {}
         }
-        if next != ServiceState::Recovering {
-            record.tried.clear();
-            record.check_failed = false;
-        }
-        record.parked = parked;
-        record.enter(next, report.at, reason.clone());
-        let kind = match next {
-            ServiceState::Disabled => FactKind::ServiceDisabled,
-            ServiceState::Recovering => FactKind::ServiceRecovering,
-            _ => FactKind::ServiceStopped,
-        };
-        let unstopped = record.take_unstopped();
-        let (severity, text) = match &unstopped {
-            Some(failure) => (
-                FactSeverity::Warning,
-                format!("Service {} is disabled although it did not stop: {failure}", report.service),
-            ),
-            None => (FactSeverity::Info, format!("Service {} is {}", report.service, next.name())),
-        };
-        folded.fact(report.at, Subject::Service(report.service.clone()), severity, kind, text, Some(reason));
-        let down = matches!(next, ServiceState::Stopped | ServiceState::Disabled);
-        let wanted_down = record.order.as_ref().is_some_and(Order::wants_down);
-        // A stop that only waits for a dependency is not what was asked for: the request is carried out next.
-        let fulfilled = !(wanted_down && record.after == AfterStop::Wait);
-        if down && fulfilled {
-            let code = match (wanted_down, &unstopped) {
-                (true, None) => ResultCode::Success,
-                (true, Some(_)) => ResultCode::Warning,
-                (false, _) => ResultCode::Failure,
-            };
-            self.finish_order(&report.service, code, None, unstopped.unwrap_or_default(), folded);
-        }
-        self.forget_if_removed(conf, &report.service);
+        self.forget_requests();
     }
 
-    /// A stop failed: law 4, the service is failed and stays with its node. Only a disable of a failed service ends disabled
-    /// all the same, with a warning (rhcs.md §2.3).
-    fn fold_stop_failed(&mut self, conf: &Conf, from: NodeId, report: &Report, failure: &Failure, folded: &mut Folded) {
-        let Some(record) = self.services.get_mut(&report.service) else { return };
-        let again = record.was_failed && record.after == AfterStop::Disabled;
-        record.failure = Some(failure.clone());
-        let known: Vec<NodeId> = self.members.keys().chain(self.lost.keys()).copied().collect();
-        if again && record.hand_over(|to| known.contains(&to)) {
-            let reason = record.reason.clone();
-            record.unstopped = true;
-            record.enter(ServiceState::Stopping, report.at, reason);
-            return;
-        }
-        record.unstopped = false;
-        if again {
-            record.release();
-            record.enabled_by_hand = false;
-            let reason = record.reason.clone();
-            record.enter(ServiceState::Disabled, report.at, reason.clone());
-            let text = format!("Service {} is disabled although it did not stop: {}", report.service, failure.text());
-            let subject = Subject::Service(report.service.clone());
-            folded.fact(report.at, subject, FactSeverity::Warning, FactKind::ServiceDisabled, text, Some(reason));
-            self.finish_order(&report.service, ResultCode::Warning, None, failure.text(), folded);
-            self.forget_if_removed(conf, &report.service);
-            return;
-        }
-        let reason = Reason::StopFailed { node: node_name(conf, from), resource: failure.resource.clone() };
-        record.enter(ServiceState::Failed, report.at, reason.clone());
-        folded.fact(
-            report.at,
-            Subject::Service(report.service.clone()),
-            FactSeverity::Error,
-            FactKind::ServiceFailed,
-            format!("Service {} is failed: {}", report.service, failure.text()),
-            Some(reason),
-        );
-        self.finish_order(&report.service, ResultCode::Aborted, None, failure.text(), folded);
-    }
-
-    /// Ends the request a service is busy with, if any.
-    pub(crate) fn finish_order(
-        &mut self,
-        service: &ServiceName,
-        code: ResultCode,
-        owner: Option<NodeName>,
-        text: String,
-        folded: &mut Folded,
-    ) {
-        let Some(order) = self.services.get_mut(service).and_then(|record| record.order.take()) else { return };
-        self.finish(&order.request.id, Outcome { code, owner, text }, folded);
-    }
-
-    pub(crate) fn finish(&mut self, id: &RequestId, outcome: Outcome, folded: &mut Folded) {
+    /// A request has ended: who retries it is answered from now on with this.
+    fn finish(&mut self, id: &RequestId, outcome: Outcome, folded: &mut Folded) {
         if let Some(record) = self.requests.iter_mut().find(|record| &record.id == id) {
             record.outcome = Some(outcome.clone());
         }
         folded.finished.push((id.clone(), outcome));
+    }
+
+    /// The oldest go first, those that are still being carried out never; also what was refused takes a place.
+    fn forget_requests(&mut self) {
         let surplus = self.requests.len().saturating_sub(REQUESTS_REMEMBERED);
         let mut dropped = 0;
         self.requests.retain(|record| {
@@ -1266,17 +751,11 @@ impl Replicated {
         });
     }
 
-    fn finish_fence_requests(&mut self, node: &NodeName, folded: &mut Folded) {
-        let waiting: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|record| record.outcome.is_none() && record.refused.is_none())
-            .filter(|record| matches!(&record.command, Command::Fence { node: wanted } if wanted == node))
-            .map(|record| record.id.clone())
-            .collect();
-        for id in waiting {
-            self.finish(&id, Outcome { code: ResultCode::Success, owner: None, text: String::new() }, folded);
-        }
+    fn finish_fence_requests(&self, node: &NodeName, folded: &mut Folded) {
+        let waiting = self.requests.iter().filter(|record| record.outcome.is_none() && record.refused.is_none());
+        let fulfilled =
+            waiting.filter(|record| matches!(&record.command, Command::Fence { node: wanted } if wanted == node));
+        folded.ended.extend(fulfilled.map(|record| (record.id.clone(), done(None))));
     }
 
     /// A new configuration is offered. Law 7 is asked again when it shall come into force; here only the obvious is refused.
@@ -1358,20 +837,14 @@ impl Replicated {
     }
 }
 
+/// A request has come about, on this node if it is about one.
+pub(crate) fn done(owner: Option<NodeName>) -> Outcome {
+    Outcome { code: ResultCode::Success, owner, text: String::new() }
+}
+
 /// Fencing that fails is tried for ever; the status shows every attempt, the log only these, or one bad night would bury the rest.
 pub(crate) fn is_told(attempt: u32) -> bool {
     attempt <= 8 || attempt.is_power_of_two()
-}
-
-/// Its policy would have it restarted in place, but not as often as it failed (rhcs.md §3.4).
-fn has_exceeded(service: &Service, record: &Record, at: Time) -> bool {
-    let in_place = matches!(service.recovery, Recovery::Restart | Recovery::RestartDisable);
-    in_place && service.max_restarts > 0 && restarts_used(service, record, at) >= service.max_restarts
-}
-
-fn take_over(record: &mut Record, node: NodeId, at: Time, conf: &Conf) {
-    record.holder = Some(node);
-    record.enter(ServiceState::Started, at, Reason::TakenOver { node: node_name(conf, node) });
 }
 
 impl Member {
@@ -1389,6 +862,11 @@ impl Member {
             conf_version: hello.conf.as_ref().map_or(ConfVersion(0), |conf| conf.version),
             joined: 0,
         }
+    }
+
+    /// What it holds is not run without a grant.
+    fn forget_granted(&mut self, me: NodeId, services: &BTreeMap<ServiceName, Record>) {
+        self.claims.retain(|service, _| services.get(service).and_then(|record| record.holder) != Some(me));
     }
 }
 

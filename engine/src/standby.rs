@@ -4,13 +4,14 @@
 //! The mark is an administrator's intent: it is kept over a restart of the daemon and of the whole cluster.
 
 use shared::conf::model::{Conf, Service};
-use shared::ids::{NodeId, NodeName, Time};
+use shared::ids::{NodeId, Time};
 use shared::placement::{Situation, level};
 use shared::status::{FactKind, FactSeverity, Reason, Subject};
 
 use crate::coordinator::obstacle;
 use crate::placement::{Load, takers};
-use crate::replicated::{Folded, Record, Replicated};
+use crate::record::Record;
+use crate::replicated::{Folded, Replicated, node_name};
 
 impl Replicated {
     /// An operator put the node in standby, or ended that.
@@ -18,12 +19,11 @@ impl Replicated {
         &mut self,
         at: Time,
         conf: &Conf,
-        name: &NodeName,
+        id: NodeId,
         standby: bool,
         reason: Reason,
         folded: &mut Folded,
     ) {
-        let Some(id) = conf.node(name).map(|node| node.id) else { return };
         let changed = if standby { self.standby.insert(id) } else { self.standby.remove(&id) };
         if !changed {
             return;
@@ -42,12 +42,13 @@ impl Replicated {
             self.note_newcomer(conf, id);
             self.forget_worse_homes(conf, id);
         }
+        let name = node_name(conf, id);
         let text = if standby {
             format!("{name} is in standby: its services move away and it gets none")
         } else {
             format!("{name} is online again; what standby drove away returns")
         };
-        folded.fact(at, Subject::Node(name.clone()), FactSeverity::Info, FactKind::NodeStandby, text, Some(reason));
+        folded.fact(at, Subject::Node(name), FactSeverity::Info, FactKind::NodeStandby, text, Some(reason));
     }
 }
 

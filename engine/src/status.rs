@@ -15,7 +15,8 @@ use crate::engine::{Engine, Stage};
 use crate::event::LeftReason;
 use crate::holder::QuorumHere;
 use crate::proof::device_names;
-use crate::replicated::{Lost, Record, Replicated, node_name};
+use crate::record::Record;
+use crate::replicated::{Lost, Replicated, node_name};
 
 impl Engine {
     /// The whole cluster as this node knows it.

@@ -13,7 +13,8 @@ use crate::dependency;
 use crate::engine::Engine;
 use crate::holder::QuorumHere;
 use crate::placement::{Load, situation, takers};
-use crate::replicated::{Record, Replicated, node_name};
+use crate::record::Record;
+use crate::replicated::{Replicated, node_name};
 
 impl Engine {
     /// Why a service is where it is and as it is; `None`: this node knows no such service.

@@ -886,6 +886,17 @@ fn the_last_256_requests_that_have_ended_are_remembered() {
     assert!(engine.outcome(&RequestId("r44".into())).is_some());
 }
 
+/// A script that is refused asks again and again, and no request comes to its end meanwhile.
+#[test]
+fn requests_that_are_refused_are_forgotten_too() {
+    let mut bus = Bus::boot(3);
+    let service = ServiceName::from("service:nowhere");
+    for _ in 0..300 {
+        bus.request(1, Command::Enable { service: service.clone(), on: None, by_domain: false });
+    }
+    assert_eq!(bus.engines[&NodeId(2)].replicated().unwrap().requests.len(), 256);
+}
+
 /// `apache:www` gets these attributes, then is found not to run; what the owner shows of the service.
 fn shown_after_a_failure(attributes: &str) -> shared::status::ServiceStatus {
     let mut bus = Bus::boot(3);
