@@ -11,15 +11,38 @@ use shared::ids::{Epoch, RequestId, ResourceName, Time};
 
 use crate::checks::Check;
 use crate::isolation::{Parts, non_critical_part, subtree_of};
-use crate::walk::Walk;
+use crate::message::PartRemedy;
+use crate::walk::{Agents, Walk};
+
+/// What is done about a subtree that failed, by its top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mending {
+    /// It is restarted in place.
+    Restart(ResourceName),
+    /// It is non-critical and is stopped.
+    Rest(ResourceName),
+}
+
+impl Mending {
+    /// The top of the subtree.
+    pub(crate) fn top(&self) -> &ResourceName {
+        let (Self::Restart(top) | Self::Rest(top)) = self;
+        top
+    }
+
+    /// As it is told.
+    pub(crate) fn remedy(&self) -> PartRemedy {
+        match self {
+            Self::Restart(_) => PartRemedy::Restart,
+            Self::Rest(_) => PartRemedy::Stop,
+        }
+    }
+}
 
 /// What a change is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Aim {
-    /// The subtree with this top failed and is restarted in place.
-    Restart(ResourceName),
-    /// The non-critical subtree with this top failed and is stopped.
-    Rest(ResourceName),
+    Mend(Mending),
     /// An operator wants the stopped parts back.
     Convalesce(RequestId),
     /// A new configuration changed the tree.
@@ -59,21 +82,18 @@ impl Change {
         }
     }
 
-    /// `None`: the subtree is no longer there, or is stopped already.
-    pub(crate) fn restart(service: &Service, parts: &Parts, top: &ResourceName) -> Option<Self> {
-        let resting = parts.resting(service);
-        let names = subtree_of(service, top);
-        if names.is_empty() || resting.contains(top) {
-            return None;
-        }
-        // Parts inside that are stopped stay so: only an operator brings them back.
-        let started = names.difference(&resting).cloned().collect();
-        Some(Self::new(Aim::Restart(top.clone()), service, &names, service, &started))
-    }
-
-    pub(crate) fn rest(service: &Service, top: &ResourceName) -> Option<Self> {
-        let names = subtree_of(service, top);
-        (!names.is_empty()).then(|| Self::new(Aim::Rest(top.clone()), service, &names, service, &BTreeSet::new()))
+    /// `None`: the subtree is no longer there, or is to be restarted although it is stopped already.
+    pub(crate) fn mend(service: &Service, parts: &Parts, mending: Mending) -> Option<Self> {
+        let names = subtree_of(service, mending.top());
+        let started = match &mending {
+            Mending::Restart(top) => {
+                // Parts inside that are stopped stay so: only an operator brings them back.
+                let resting = parts.resting(service);
+                (!resting.contains(top)).then(|| names.difference(&resting).cloned().collect())?
+            }
+            Mending::Rest(_) => BTreeSet::new(),
+        };
+        (!names.is_empty()).then(|| Self::new(Aim::Mend(mending), service, &names, service, &started))
     }
 
     /// Starts all parts that are stopped, with all their restarts again.
@@ -110,7 +130,7 @@ pub(crate) struct Running {
     pub(crate) checks: Vec<Check>,
     pub(crate) change: Option<Box<Change>>,
     /// Subtrees that failed and wait for their change.
-    pub(crate) queue: VecDeque<Aim>,
+    pub(crate) queue: VecDeque<Mending>,
 }
 
 impl Running {
@@ -119,14 +139,15 @@ impl Running {
     }
 
     /// One change at a time; what is asked for twice is done once.
-    pub(crate) fn enqueue(&mut self, aim: Aim) {
-        if !self.queue.contains(&aim) {
-            self.queue.push_back(aim);
+    pub(crate) fn enqueue(&mut self, mending: Mending) {
+        if !self.queue.contains(&mending) {
+            self.queue.push_back(mending);
         }
     }
 
-    /// Checks exactly what is meant to run and is not being changed; a check that stays keeps its time.
-    pub(crate) fn plan_checks(&mut self, service: &Service, parts: &Parts, now: Time) {
+    /// Checks exactly what is meant to run and is not being changed; a check that stays keeps its time, one that is under way and does
+    /// not stay is aborted.
+    pub(crate) fn plan_checks(&mut self, service: &Service, parts: &Parts, now: Time, agents: &mut Agents<'_>) {
         let resting = parts.resting(service);
         let touched = self.change.as_ref().map(|change| change.touched.clone()).unwrap_or_default();
         let mut known = std::mem::take(&mut self.checks);
@@ -144,5 +165,6 @@ impl Running {
             };
             self.checks.push(check);
         }
+        agents.abort_checks(&known);
     }
 }

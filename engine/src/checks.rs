@@ -93,11 +93,13 @@ impl Check {
         }
     }
 
-    /// Something happened to the resource: it is checked at once.
+    /// Something happened to the resource: it is checked at once, not deeply.
     pub(crate) fn soon(&mut self, now: Time) {
         if self.run.is_some() {
             self.again = true;
-        } else if let Some(level) = self.levels.first_mut() {
+            return;
+        }
+        for level in self.levels.iter_mut().filter(|level| level.depth == 0) {
             level.due = Some(now);
         }
     }

@@ -10,14 +10,14 @@ use shared::ids::{Epoch, NodeName, RequestId, ResourceName, ServiceName, Time};
 use shared::status::{Command, Failure, ResourceState, ResourceStatus};
 use shared::text::ServiceState;
 
-use crate::change::{Aim, Running};
+use crate::change::{Aim, Mending, Running};
 use crate::event::{Action, Operation, RunId};
-use crate::isolation::{Parts, non_critical_part, subtree_of};
+use crate::isolation::Parts;
 use crate::message::{Claim, PartRemedy, ReportOutcome};
 use crate::probe::Probing;
 use crate::record::Record;
 use crate::replicated::Replicated;
-use crate::walk::{Walk, run_agent, statuses};
+use crate::walk::{Agents, Runs, Walk, run_agent, statuses};
 
 /// How long after a failed stop of something that was not granted to this node the stop is tried again.
 const FOREIGN_STOP_AGAIN_MS: u64 = 10_000;
@@ -52,6 +52,16 @@ pub(crate) enum StopFor {
     Foreign,
 }
 
+impl StopFor {
+    /// Under which epoch it is told.
+    pub(crate) fn epoch(self) -> Option<Epoch> {
+        match self {
+            Self::Duty(epoch) | Self::Inquorate(epoch) => Some(epoch),
+            Self::Foreign => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Work {
     Starting {
@@ -83,10 +93,18 @@ pub(crate) enum Work {
     },
 }
 
+/// A service of which something runs here or may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
-    pub(crate) service: Arc<Service>,
+    pub(crate) local: Local,
     pub(crate) work: Work,
+}
+
+/// What is known of a service here, whatever is being done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// As it was started or found; its name is that under which it is held.
+    pub(crate) service: Arc<Service>,
     pub(crate) resources: Vec<ResourceStatus>,
     pub(crate) parts: Parts,
     /// Under which epoch which parts were last reported as stopped.
@@ -98,7 +116,7 @@ pub(crate) struct Held {
 /// What the state says of one service that runs here, and the surroundings.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    duty: Duty,
+    pub(crate) duty: Duty,
     pub(crate) record: Option<&'a Record>,
     pub(crate) conf: Option<&'a Conf>,
     pub(crate) quorum: QuorumHere,
@@ -162,13 +180,12 @@ pub(crate) enum QuorumHere {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Holder {
     pub(crate) held: BTreeMap<ServiceName, Held>,
-    pub(crate) runs: BTreeMap<RunId, ServiceName>,
+    pub(crate) runs: Runs,
     probing: Probing,
     /// What the agents said has been turned into claims.
     claimed: bool,
     /// What `Action::KeepStarted` has kept.
     kept: BTreeMap<ServiceName, Vec<Arc<Service>>>,
-    next_run: u64,
 }
 
 impl Holder {
@@ -184,12 +201,7 @@ impl Holder {
         let kept = |trees: &Vec<Service>| trees.iter().cloned().map(Arc::new).collect();
         self.kept = started.iter().map(|(name, trees)| (name.clone(), kept(trees))).collect();
         self.probing = Probing::new(conf, started);
-        let next_run = &mut self.next_run;
-        let questions = self.probing.ask(|| {
-            *next_run += 1;
-            RunId(*next_run - 1)
-        });
-        for (id, service, resource) in questions {
+        for (id, service, resource) in self.probing.ask(|| self.runs.new_id()) {
             actions.push(run_agent(id, &service, &resource, Operation::Monitor, 0, None));
         }
     }
@@ -207,8 +219,8 @@ impl Holder {
                 Claim::Full => {
                     let mut running = Running::new(Epoch(u64::MAX));
                     // Whatever of a part that does not run whole still runs is stopped.
-                    running.queue.extend(found.stopped_parts.iter().cloned().map(Aim::Rest));
-                    held.parts.stopped = found.stopped_parts;
+                    running.queue.extend(found.stopped_parts.iter().cloned().map(Mending::Rest));
+                    held.local.parts.stopped = found.stopped_parts;
                     Work::Running(running)
                 }
                 Claim::Part => Work::StartFailed { epoch: Epoch(u64::MAX) },
@@ -266,7 +278,7 @@ impl Holder {
 
     /// The resources of a service as they are here.
     pub(crate) fn resources(&self, service: &ServiceName) -> Option<&[ResourceStatus]> {
-        self.held.get(service).map(|held| held.resources.as_slice())
+        self.held.get(service).map(|held| held.local.resources.as_slice())
     }
 
     // Duties.
@@ -289,17 +301,17 @@ impl Holder {
                 }
             }
         }
-        let names: Vec<ServiceName> = self.held.keys().cloned().collect();
-        for name in names {
+        let mut agents = Agents { runs: &mut self.runs, actions };
+        for (name, held) in &mut self.held {
             let duty = match state {
                 // A daemon that has come back without quorum keeps the promise of the one before it (design §3.2).
                 None if quorum == QuorumHere::No => Duty::Foreign,
                 None => Duty::Wait,
-                Some((state, _)) => duty(state, &name, me),
+                Some((state, _)) => duty(state, name, me),
             };
-            let record = state.and_then(|(state, _)| state.services.get(&name));
+            let record = state.and_then(|(state, _)| state.services.get(name));
             let ask = Ask { duty, record, conf: state.map(|(_, conf)| conf), quorum, me };
-            self.follow(now, &name, ask, actions, said);
+            held.follow(now, ask, &mut agents, said);
         }
         self.held.retain(|name, held| {
             let mine = state
@@ -322,12 +334,12 @@ impl Holder {
                 Work::Stopped { .. } => continue,
                 Work::Running(running) => {
                     let next = running.change.as_ref().and_then(|change| match &change.aim {
-                        Aim::Reload(next) if *next != held.service => Some(Arc::clone(next)),
+                        Aim::Reload(next) if *next != held.local.service => Some(Arc::clone(next)),
                         _ => None,
                     });
-                    std::iter::once(Arc::clone(&held.service)).chain(next).collect()
+                    std::iter::once(Arc::clone(&held.local.service)).chain(next).collect()
                 }
-                _ => vec![Arc::clone(&held.service)],
+                _ => vec![Arc::clone(&held.local.service)],
             };
             wanted.insert(name.clone(), trees);
         }
@@ -345,9 +357,9 @@ impl Holder {
 
     /// Stops everything that runs here, whatever the state says; for a node that has no state to go by any more.
     pub(crate) fn stop_all(&mut self, actions: &mut Vec<Action>) {
-        let names: Vec<ServiceName> = self.held.keys().cloned().collect();
-        for name in names {
-            self.begin_stop(&name, StopFor::Foreign, actions);
+        let mut agents = Agents { runs: &mut self.runs, actions };
+        for held in self.held.values_mut() {
+            held.begin_stop(StopFor::Foreign, &mut agents);
         }
     }
 
@@ -367,7 +379,7 @@ impl Holder {
         // Removed while it was failed, and an earlier daemon's: whatever of it ran would have been found. Its stop is still waited for.
         let service = Arc::new(conf.service(name).cloned().unwrap_or_else(|| Service::empty(name.clone())));
         let mut held = Held::new(Arc::clone(&service));
-        held.resources = statuses(&service, ResourceState::Stopped, now);
+        held.local.resources = statuses(&service, ResourceState::Stopped, now);
         held.work = match state {
             ServiceState::Starting => Work::Starting { epoch, walk: Walk::start(&service) },
             // What came here is asked for before anything else.
@@ -377,261 +389,6 @@ impl Holder {
             _ => Work::StartFailed { epoch: Epoch(u64::MAX) },
         };
         self.held.insert(name.clone(), held);
-    }
-
-    fn follow(&mut self, now: Time, name: &ServiceName, ask: Ask<'_>, actions: &mut Vec<Action>, said: &mut Vec<Said>) {
-        let Some(held) = self.held.get_mut(name) else { return };
-        let was_stopping = matches!(held.work, Work::Stopping { .. });
-        let Ask { duty, quorum, .. } = ask;
-        let frozen = ask.is_frozen();
-        let lost_quorum = quorum == QuorumHere::No;
-        let startable = match duty {
-            Duty::Start(epoch) => quorum == QuorumHere::Yes && held.may_start(epoch),
-            _ => false,
-        };
-        match (duty, &mut held.work) {
-            (Duty::Wait | Duty::Leave, Work::StopFailed { again: Some(again), .. }) if *again <= now => {
-                *again = now.plus_ms(FOREIGN_STOP_AGAIN_MS);
-            }
-            (Duty::Wait | Duty::Leave, _) => {}
-            (
-                Duty::Start(epoch) | Duty::Run(epoch) | Duty::MigrateTo(epoch) | Duty::MigrateFrom(epoch),
-                Work::Starting { .. } | Work::Running(_) | Work::Moving { .. },
-            ) if lost_quorum => {
-                self.begin_stop(name, StopFor::Inquorate(epoch), actions);
-            }
-            (Duty::Start(epoch), _) if startable => {
-                if let Some(service) = ask.service(name) {
-                    held.start(Arc::new(service.clone()), epoch, now);
-                }
-            }
-            (Duty::Run(epoch), Work::Starting { walk, .. }) if walk.is_done() => {
-                held.run(now, epoch);
-            }
-            (Duty::Run(epoch), Work::Moving { walk, .. }) if walk.is_done() => {
-                held.run(now, epoch);
-            }
-            (Duty::MigrateTo(epoch) | Duty::MigrateFrom(epoch), _) => {
-                self.follow_migration(now, name, duty, epoch, ask, actions, said);
-            }
-            (Duty::Run(epoch), Work::Running(_)) => self.follow_running(now, name, epoch, ask, actions, said),
-            (Duty::Run(epoch), Work::Stopped { purpose }) if *purpose != StopFor::Inquorate(epoch) => {
-                // Stopped here under an epoch that has passed meanwhile: say so again.
-                *purpose = StopFor::Inquorate(epoch);
-                let outcome = ReportOutcome::StoppedInquorate;
-                said.push(Said::Report { service: name.clone(), epoch, outcome });
-            }
-            // While it is frozen a failed check does not count: it is told when that ends.
-            (Duty::Run(_), Work::StartFailed { .. } | Work::StopFailed { .. }) if frozen => {}
-            (Duty::Run(epoch), Work::StartFailed { .. }) => {
-                // Granted as running, but it is not whole here.
-                let failure = not_whole(name, now);
-                said.push(Said::Report {
-                    service: name.clone(),
-                    epoch,
-                    outcome: ReportOutcome::CheckFailed { failure },
-                });
-                held.work = Work::StopFailed { epoch, again: None };
-            }
-            (Duty::Run(epoch), Work::StopFailed { epoch: failed, .. }) if *failed != epoch => {
-                // What was reported under the earlier epoch came too late; the state still believes that it runs.
-                *failed = epoch;
-                let outcome = ReportOutcome::CheckFailed { failure: not_whole(name, now) };
-                said.push(Said::Report { service: name.clone(), epoch, outcome });
-            }
-            (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
-            (Duty::Stop(epoch), Work::Stopped { purpose }) if *purpose == StopFor::Duty(epoch) => {}
-            (Duty::Stop(epoch), Work::Stopped { purpose }) => {
-                *purpose = StopFor::Duty(epoch);
-                said.push(Said::Report { service: name.clone(), epoch, outcome: ReportOutcome::Stopped });
-            }
-            // Its report is on the way; what it asks for will come under another epoch.
-            (Duty::Stop(epoch), Work::StopFailed { epoch: failed, .. }) if *failed == epoch => {}
-            (Duty::Stop(epoch), _) => self.begin_stop(name, StopFor::Duty(epoch), actions),
-            (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. }) => {}
-            // An operator has disabled it although it did not stop, and was told so: nobody waits for it any more.
-            (Duty::Foreign, Work::StopFailed { again: None, .. }) if ask.is_given_up() => {
-                held.work = Work::Stopped { purpose: StopFor::Foreign };
-            }
-            // Until it is stopped this node gets no services, so it is tried again and again.
-            (Duty::Foreign, Work::StopFailed { again: Some(again), .. }) if *again > now => {}
-            (Duty::Foreign, _) => self.begin_stop(name, StopFor::Foreign, actions),
-            _ => {}
-        }
-        self.advance(now, name, quorum, actions, said);
-        let is_stopping = self.held.get(name).is_some_and(|held| matches!(held.work, Work::Stopping { .. }));
-        if was_stopping && !is_stopping {
-            // It was an older stop that has ended; what is wanted here now may begin, and no other event need come for it.
-            return self.follow(now, name, ask, actions, said);
-        }
-        // Another part may have failed while the one before was mended.
-        while let Duty::Run(epoch) = duty
-            && !frozen
-            && self.has_queued_change(name)
-        {
-            self.follow_running(now, name, epoch, ask, actions, said);
-            self.advance(now, name, quorum, actions, said);
-        }
-    }
-
-    /// Ends what runs on the tree (checks and a start at once, a change or a migration after its current agent) and walks it down.
-    pub(crate) fn begin_stop(&mut self, name: &ServiceName, purpose: StopFor, actions: &mut Vec<Action>) {
-        let Some(held) = self.held.get_mut(name) else { return };
-        match &mut held.work {
-            Work::Stopping { purpose: known, .. } => *known = purpose,
-            Work::Stopped { .. } => {}
-            Work::Starting { walk, .. } | Work::Moving { walk, .. } if walk.current.is_some() => {
-                walk.cancelled = true;
-                let current = walk.current.clone();
-                // What starts may hang until its timeout, and its stop undoes it either way. A guest on its way is not torn apart.
-                if let Some((id, _)) = current.as_ref().filter(|_| walk.operation == Operation::Start) {
-                    actions.push(Action::AbortRun { id: *id });
-                }
-                let mut stop = Walk::stop(&held.service);
-                stop.current = current;
-                stop.cancelled = true;
-                held.work = Work::Stopping { purpose, walk: stop };
-            }
-            Work::Running(running) => {
-                for check in running.checks.drain(..) {
-                    if let Some(id) = check.run {
-                        actions.push(Action::AbortRun { id });
-                        self.runs.remove(&id);
-                    }
-                }
-                let current = running.change.as_mut().and_then(|change| change.walk_mut().current.take());
-                let mut walk = Walk::stop(&held.service);
-                walk.cancelled = current.is_some();
-                walk.current = current;
-                held.work = Work::Stopping { purpose, walk };
-            }
-            Work::Starting { .. } | Work::Moving { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => {
-                held.work = Work::Stopping { purpose, walk: Walk::stop(&held.service) };
-            }
-        }
-    }
-
-    /// Starts the next run of a walk, or ends it.
-    fn advance(
-        &mut self,
-        now: Time,
-        name: &ServiceName,
-        quorum: QuorumHere,
-        actions: &mut Vec<Action>,
-        said: &mut Vec<Said>,
-    ) {
-        loop {
-            let next_run = RunId(self.next_run);
-            let Some(held) = self.held.get_mut(name) else { return };
-            let Some(walk) = held.walk_mut() else { return };
-            // While quorum is being counted a start goes no further.
-            let waits = walk.operation != Operation::Stop && quorum != QuorumHere::Yes && !walk.todo.is_empty();
-            if walk.current.is_some() || waits {
-                return;
-            }
-            if let Some(resource) = walk.todo.pop_front() {
-                let operation = walk.operation;
-                walk.current = Some((next_run, resource.clone()));
-                let peer = walk.peer.clone();
-                let state = match operation {
-                    Operation::Stop => ResourceState::Stopping,
-                    Operation::MigrateTo | Operation::Monitor => ResourceState::Started,
-                    Operation::Start | Operation::MigrateFrom => ResourceState::Starting,
-                };
-                held.mark(&resource.name, state, now);
-                self.next_run += 1;
-                self.runs.insert(next_run, name.clone());
-                actions.push(run_agent(next_run, name, &resource, operation, 0, peer.as_ref()));
-                self.say_progress(name, said);
-                return;
-            }
-            if !self.end_walk(now, name, said) {
-                return;
-            }
-        }
-    }
-
-    /// A walk has nothing left to run. Returns whether another walk follows.
-    fn end_walk(&mut self, now: Time, name: &ServiceName, said: &mut Vec<Said>) -> bool {
-        let Some(held) = self.held.get_mut(name) else { return false };
-        let report = |epoch, outcome| Said::Report { service: name.clone(), epoch, outcome };
-        match &mut held.work {
-            Work::Starting { epoch, walk } => {
-                if walk.cancelled {
-                    return false;
-                }
-                // Reported once: a finished walk waits for the state with this mark.
-                walk.cancelled = true;
-                let epoch = *epoch;
-                for (part, failure) in &walk.skipped {
-                    let (part, failure) = (part.clone(), failure.clone());
-                    said.push(report(epoch, ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Stop }));
-                }
-                let outcome = match walk.failure.take() {
-                    // Parts that did not start are dealt with once the state has it as started.
-                    None => ReportOutcome::Started,
-                    Some(failure) => {
-                        held.work = Work::StartFailed { epoch };
-                        ReportOutcome::StartFailed { failure }
-                    }
-                };
-                said.push(report(epoch, outcome));
-                false
-            }
-            Work::Stopping { purpose, walk } => {
-                let purpose = *purpose;
-                let failure = walk.failure.take();
-                let outcome = match (&failure, purpose) {
-                    (Some(failure), _) => ReportOutcome::StopFailed { failure: failure.clone() },
-                    (None, StopFor::Inquorate(_)) => ReportOutcome::StoppedInquorate,
-                    (None, _) => ReportOutcome::Stopped,
-                };
-                held.work = match (&failure, purpose) {
-                    (None, _) => Work::Stopped { purpose },
-                    (Some(_), StopFor::Duty(epoch) | StopFor::Inquorate(epoch)) => {
-                        Work::StopFailed { epoch, again: None }
-                    }
-                    (Some(_), StopFor::Foreign) => {
-                        Work::StopFailed { epoch: Epoch(u64::MAX), again: Some(now.plus_ms(FOREIGN_STOP_AGAIN_MS)) }
-                    }
-                };
-                if let StopFor::Duty(epoch) | StopFor::Inquorate(epoch) = purpose {
-                    said.push(report(epoch, outcome));
-                }
-                false
-            }
-            Work::Running(_) => self.end_change_walk(now, name, said),
-            Work::Moving { epoch, walk } => {
-                if walk.cancelled {
-                    return false;
-                }
-                // Reported once, as at the end of a start.
-                walk.cancelled = true;
-                let (epoch, operation) = (*epoch, walk.operation);
-                let outcome = match walk.failure.take() {
-                    Some(failure) => ReportOutcome::MigrationFailed { failure },
-                    None if operation == Operation::MigrateTo => {
-                        held.work = Work::Stopped { purpose: StopFor::Duty(epoch) };
-                        ReportOutcome::Migrated
-                    }
-                    None => ReportOutcome::Started,
-                };
-                said.push(report(epoch, outcome));
-                false
-            }
-            _ => false,
-        }
-    }
-
-    pub(crate) fn say_progress(&self, name: &ServiceName, said: &mut Vec<Said>) {
-        let Some(held) = self.held.get(name) else { return };
-        let epoch = match &held.work {
-            Work::Starting { epoch, .. } | Work::Moving { epoch, .. } => *epoch,
-            Work::Running(running) => running.epoch,
-            Work::Stopping { purpose: StopFor::Duty(epoch) | StopFor::Inquorate(epoch), .. } => *epoch,
-            _ => return,
-        };
-        said.push(Said::Progress { service: name.clone(), epoch, resources: held.resources.clone() });
     }
 
     // Runs.
@@ -649,50 +406,8 @@ impl Holder {
         if self.probing.handle_run_finished(id, code) {
             return;
         }
-        let Some(name) = self.runs.remove(&id) else { return };
-        let Some(held) = self.held.get_mut(&name) else { return };
-        let failure = |resource: &Resource, operation: Operation| Failure {
-            at: now,
-            node: node.clone(),
-            resource: resource.name.clone(),
-            operation: operation.name().to_owned(),
-            code,
-            output: tail(output),
-        };
-        let finished = held.walk_mut().and_then(|walk| {
-            let (_, resource) = walk.current.take_if(|(current, _)| *current == id)?;
-            Some((resource, walk.operation, std::mem::take(&mut walk.cancelled)))
-        });
-        if let Some((resource, operation, overtaken)) = finished {
-            if overtaken {
-                // The run of the overtaken walk; its result no longer matters, the stop walk follows.
-                return;
-            }
-            // A stop of what is not installed succeeds: nothing of it can run (rhcs.md §5.4).
-            let succeeded = code == Some(0) || (operation == Operation::Stop && code == Some(5));
-            let reboots = mapping::self_fences(&resource) || held.service.hard_recovery;
-            if !succeeded && operation == Operation::Stop && reboots {
-                said.push(Said::SelfFence { service: name.clone(), resource: resource.name.clone() });
-            }
-            if !succeeded {
-                held.note_walk_failure(&resource.name, failure(&resource, operation));
-            }
-            let state = match (succeeded, operation) {
-                (true, Operation::Stop | Operation::MigrateTo) => ResourceState::Stopped,
-                (true, _) => ResourceState::Started,
-                (false, _) => ResourceState::Failed,
-            };
-            held.mark(&resource.name, state, now);
-            self.say_progress(&name, said);
-            return;
-        }
-        let Work::Running(running) = &mut held.work else { return };
-        let Some(check) = running.checks.iter_mut().find(|check| check.run == Some(id)) else { return };
-        check.end(now);
-        if code != Some(0) {
-            let failure = failure(&check.resource, Operation::Monitor);
-            self.take_check_failure(now, &name, failure, said);
-        }
+        let Some(held) = self.runs.end(id).and_then(|name| self.held.get_mut(&name)) else { return };
+        held.handle_run_finished(now, node, id, code, output, said);
     }
 
     /// The kernel says that something happened to a resource; `failure`: that it has failed, beyond doubt.
@@ -704,7 +419,7 @@ impl Holder {
         failure: Option<Failure>,
         said: &mut Vec<Said>,
     ) {
-        let Some(Held { work: Work::Running(running), .. }) = self.held.get_mut(service) else { return };
+        let Some(Held { local, work: Work::Running(running) }) = self.held.get_mut(service) else { return };
         let mut checked = false;
         for check in running.checks.iter_mut().filter(|check| check.resource.name == *resource) {
             checked = true;
@@ -712,12 +427,13 @@ impl Holder {
         }
         // While a part is being changed it is we who take things away.
         if let Some(failure) = failure.filter(|_| checked && running.change.is_none()) {
-            self.take_check_failure(now, service, failure, said);
+            running.take_check_failure(local, now, failure, said);
         }
     }
 
     /// Starts the checks that are due.
     pub(crate) fn start_checks(&mut self, now: Time, state: &Replicated, actions: &mut Vec<Action>) {
+        let mut agents = Agents { runs: &mut self.runs, actions };
         for (name, held) in &mut self.held {
             let frozen = state.services.get(name).is_none_or(|record| record.frozen);
             let Work::Running(running) = &mut held.work else { continue };
@@ -730,11 +446,8 @@ impl Holder {
                     check.pass_over(now);
                     continue;
                 }
-                let id = RunId(self.next_run);
-                self.next_run += 1;
-                self.runs.insert(id, name.clone());
+                let id = agents.run(name, &check.resource, Operation::Monitor, depth, None);
                 check.begin(id, depth);
-                actions.push(run_agent(id, name, &check.resource, Operation::Monitor, depth, None));
             }
         }
     }
@@ -754,99 +467,344 @@ impl Holder {
 
 impl Held {
     pub(crate) fn new(service: Arc<Service>) -> Self {
-        Self {
-            service,
-            work: Work::Stopped { purpose: StopFor::Foreign },
-            resources: Vec::new(),
-            parts: Parts::default(),
-            parts_said: None,
-            convalesced: None,
+        let local =
+            Local { service, resources: Vec::new(), parts: Parts::default(), parts_said: None, convalesced: None };
+        Self { local, work: Work::Stopped { purpose: StopFor::Foreign } }
+    }
+
+    /// Brings it in line with what the state wants.
+    fn follow(&mut self, now: Time, ask: Ask<'_>, agents: &mut Agents<'_>, said: &mut Vec<Said>) {
+        let was_stopping = matches!(self.work, Work::Stopping { .. });
+        self.take_duty(now, ask, agents, said);
+        self.advance(now, ask.quorum, agents, said);
+        if was_stopping && !matches!(self.work, Work::Stopping { .. }) {
+            // It was an older stop that has ended; what is wanted here now may begin, and no other event need come for it.
+            return self.follow(now, ask, agents, said);
+        }
+        // Another part may have failed while the one before was mended.
+        while let (Duty::Run(epoch), Work::Running(running)) = (ask.duty, &mut self.work)
+            && !ask.is_frozen()
+            && running.has_queued_change()
+        {
+            running.follow(&mut self.local, now, epoch, ask, agents, said);
+            self.advance(now, ask.quorum, agents, said);
         }
     }
 
-    pub(crate) fn running(&self) -> Option<&Running> {
-        match &self.work {
-            Work::Running(running) => Some(running),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn running_mut(&mut self) -> Option<&mut Running> {
-        match &mut self.work {
-            Work::Running(running) => Some(running),
-            _ => None,
-        }
-    }
-
-    /// It runs no longer as it should: waits for the state to ask for the stop.
-    pub(crate) fn give_up_running(&mut self, epoch: Epoch) {
-        self.work = Work::StopFailed { epoch, again: None };
-    }
-
-    fn walk_mut(&mut self) -> Option<&mut Walk> {
-        match &mut self.work {
-            Work::Starting { walk, .. } | Work::Stopping { walk, .. } | Work::Moving { walk, .. } => Some(walk),
-            Work::Running(running) => running.change.as_mut().map(|change| change.walk_mut()),
-            Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => None,
-        }
-    }
-
-    /// An agent of the walk under way has failed. A non-critical part that does not start is left out; any other start that
-    /// fails ends the walk; a stop goes on with the rest.
-    fn note_walk_failure(&mut self, resource: &ResourceName, failure: Failure) {
-        let service = Arc::clone(&self.service);
-        let Some(walk) = self.walk_mut() else { return };
-        let part = non_critical_part(&service, resource).filter(|_| walk.operation == Operation::Start);
-        match part {
-            Some(part) => {
-                let inside = subtree_of(&service, &part);
-                walk.todo.retain(|resource| !inside.contains(&resource.name));
-                walk.skipped.push((part, failure));
+    /// Begins what the state wants and is not being done.
+    fn take_duty(&mut self, now: Time, ask: Ask<'_>, agents: &mut Agents<'_>, said: &mut Vec<Said>) {
+        let Self { local, work } = self;
+        match (ask.duty, &mut *work) {
+            (Duty::Wait | Duty::Leave, Work::StopFailed { again: Some(again), .. }) if *again <= now => {
+                *again = now.plus_ms(FOREIGN_STOP_AGAIN_MS);
             }
-            None => {
-                walk.failure.get_or_insert(failure);
-                if walk.operation == Operation::Start {
-                    walk.todo.clear();
+            (Duty::Wait | Duty::Leave, _) => {}
+            (
+                Duty::Start(epoch) | Duty::Run(epoch) | Duty::MigrateTo(epoch) | Duty::MigrateFrom(epoch),
+                Work::Starting { .. } | Work::Running(_) | Work::Moving { .. },
+            ) if ask.quorum == QuorumHere::No => self.begin_stop(StopFor::Inquorate(epoch), agents),
+            (Duty::Start(epoch), _) => self.start(now, epoch, ask),
+            // The state has it as started because the walk was reported as done.
+            (Duty::Run(epoch), Work::Starting { walk, .. } | Work::Moving { walk, .. }) => {
+                *work = Work::Running(local.run(now, epoch, std::mem::take(&mut walk.skipped), agents));
+            }
+            (Duty::MigrateTo(epoch) | Duty::MigrateFrom(epoch), _) => {
+                self.follow_migration(now, epoch, ask, agents, said);
+            }
+            (Duty::Run(epoch), Work::Running(running)) => running.follow(local, now, epoch, ask, agents, said),
+            (Duty::Run(epoch), Work::Stopped { purpose }) if *purpose != StopFor::Inquorate(epoch) => {
+                // Stopped here under an epoch that has passed meanwhile: say so again.
+                *purpose = StopFor::Inquorate(epoch);
+                said.push(local.report(epoch, ReportOutcome::StoppedInquorate));
+            }
+            // While it is frozen a failed check does not count: it is told when that ends.
+            (Duty::Run(_), Work::StartFailed { .. } | Work::StopFailed { .. }) if ask.is_frozen() => {}
+            (Duty::Run(epoch), Work::StartFailed { .. }) => {
+                // Granted as running, but it is not whole here.
+                *work = Work::StopFailed { epoch, again: None };
+                said.push(local.report(epoch, ReportOutcome::CheckFailed { failure: local.not_whole(now) }));
+            }
+            (Duty::Run(epoch), Work::StopFailed { epoch: failed, .. }) if *failed != epoch => {
+                // What was reported under the earlier epoch came too late; the state still believes that it runs.
+                *failed = epoch;
+                said.push(local.report(epoch, ReportOutcome::CheckFailed { failure: local.not_whole(now) }));
+            }
+            (Duty::Stop(epoch), Work::Stopping { purpose, .. }) => *purpose = StopFor::Duty(epoch),
+            (Duty::Stop(epoch), Work::Stopped { purpose }) if *purpose == StopFor::Duty(epoch) => {}
+            (Duty::Stop(epoch), Work::Stopped { purpose }) => {
+                *purpose = StopFor::Duty(epoch);
+                said.push(local.report(epoch, ReportOutcome::Stopped));
+            }
+            // Its report is on the way; what it asks for will come under another epoch.
+            (Duty::Stop(epoch), Work::StopFailed { epoch: failed, .. }) if *failed == epoch => {}
+            (Duty::Stop(epoch), _) => self.begin_stop(StopFor::Duty(epoch), agents),
+            (Duty::Foreign, Work::Stopping { .. } | Work::Stopped { .. }) => {}
+            // An operator has disabled it although it did not stop, and was told so: nobody waits for it any more.
+            (Duty::Foreign, Work::StopFailed { again: None, .. }) if ask.is_given_up() => {
+                *work = Work::Stopped { purpose: StopFor::Foreign };
+            }
+            // Until it is stopped this node gets no services, so it is tried again and again.
+            (Duty::Foreign, Work::StopFailed { again: Some(again), .. }) if *again > now => {}
+            (Duty::Foreign, _) => self.begin_stop(StopFor::Foreign, agents),
+            // On its way to what is told, or told.
+            (Duty::Run(_), Work::Stopping { .. } | Work::Stopped { .. } | Work::StopFailed { .. }) => {}
+        }
+    }
+
+    /// Ends what runs on the tree (checks and a start at once, a change or a migration after its current agent) and walks it down.
+    pub(crate) fn begin_stop(&mut self, purpose: StopFor, agents: &mut Agents<'_>) {
+        let mut stop = Walk::stop(&self.local.service);
+        match &mut self.work {
+            Work::Stopping { purpose: known, .. } => {
+                *known = purpose;
+                return;
+            }
+            Work::Stopped { .. } => return,
+            Work::Starting { walk, .. } | Work::Moving { walk, .. } => {
+                stop.current = walk.current.take();
+                // What starts may hang until its timeout, and its stop undoes it either way. A guest on its way is not torn apart.
+                if let Some((id, _)) = stop.current.as_ref().filter(|_| walk.operation == Operation::Start) {
+                    agents.actions.push(Action::AbortRun { id: *id });
                 }
             }
+            Work::Running(running) => {
+                agents.abort_checks(&running.checks);
+                stop.current = running.change.as_mut().and_then(|change| change.walk_mut().current.take());
+            }
+            Work::StartFailed { .. } | Work::StopFailed { .. } => {}
+        }
+        stop.cancelled = stop.current.is_some();
+        self.work = Work::Stopping { purpose, walk: stop };
+    }
+
+    /// Starts the next run of what is being done, or ends it.
+    fn advance(&mut self, now: Time, quorum: QuorumHere, agents: &mut Agents<'_>, said: &mut Vec<Said>) {
+        let Self { local, work } = self;
+        let (epoch, outcome) = match work {
+            Work::Starting { epoch, walk } => {
+                let epoch = *epoch;
+                if !local.step(walk, Some(epoch), now, quorum, agents, said) {
+                    return;
+                }
+                for (part, failure) in &walk.skipped {
+                    let (part, failure) = (part.clone(), failure.clone());
+                    said.push(
+                        local.report(epoch, ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Stop }),
+                    );
+                }
+                match walk.failure.take() {
+                    // Parts that did not start are dealt with once the state has it as started.
+                    None => (epoch, ReportOutcome::Started),
+                    Some(failure) => {
+                        *work = Work::StartFailed { epoch };
+                        (epoch, ReportOutcome::StartFailed { failure })
+                    }
+                }
+            }
+            Work::Stopping { purpose, walk } => {
+                let purpose = *purpose;
+                if !local.step(walk, purpose.epoch(), now, quorum, agents, said) {
+                    return;
+                }
+                let failure = walk.failure.take();
+                *work = match (&failure, purpose.epoch()) {
+                    (None, _) => Work::Stopped { purpose },
+                    (Some(_), Some(epoch)) => Work::StopFailed { epoch, again: None },
+                    (Some(_), None) => {
+                        Work::StopFailed { epoch: Epoch(u64::MAX), again: Some(now.plus_ms(FOREIGN_STOP_AGAIN_MS)) }
+                    }
+                };
+                match (failure, purpose) {
+                    (_, StopFor::Foreign) => return,
+                    (Some(failure), StopFor::Duty(epoch) | StopFor::Inquorate(epoch)) => {
+                        (epoch, ReportOutcome::StopFailed { failure })
+                    }
+                    (None, StopFor::Duty(epoch)) => (epoch, ReportOutcome::Stopped),
+                    (None, StopFor::Inquorate(epoch)) => (epoch, ReportOutcome::StoppedInquorate),
+                }
+            }
+            Work::Running(running) => {
+                let epoch = running.epoch;
+                let Err(failure) = running.advance(local, now, quorum, agents, said) else { return };
+                agents.abort_checks(&running.checks);
+                // Waits for the state to ask for the stop.
+                *work = Work::StopFailed { epoch, again: None };
+                (epoch, ReportOutcome::CheckFailed { failure })
+            }
+            Work::Moving { epoch, walk } => {
+                let epoch = *epoch;
+                if !local.step(walk, Some(epoch), now, quorum, agents, said) {
+                    return;
+                }
+                match walk.failure.take() {
+                    Some(failure) => (epoch, ReportOutcome::MigrationFailed { failure }),
+                    None if walk.operation == Operation::MigrateTo => {
+                        *work = Work::Stopped { purpose: StopFor::Duty(epoch) };
+                        (epoch, ReportOutcome::Migrated)
+                    }
+                    None => (epoch, ReportOutcome::Started),
+                }
+            }
+            Work::Stopped { .. } | Work::StartFailed { .. } | Work::StopFailed { .. } => return,
+        };
+        said.push(local.report(epoch, outcome));
+    }
+
+    /// A run has ended, of the walk under way or of a check.
+    fn handle_run_finished(
+        &mut self,
+        now: Time,
+        node: &NodeName,
+        id: RunId,
+        code: Option<i32>,
+        output: &str,
+        said: &mut Vec<Said>,
+    ) {
+        let Self { local, work } = self;
+        let failure = |resource: &Resource, operation: Operation| Failure {
+            at: now,
+            node: node.clone(),
+            resource: resource.name.clone(),
+            operation: operation.name().to_owned(),
+            code,
+            output: tail(output),
+        };
+        if let Some((walk, epoch)) = work.walk_mut()
+            && let Some((_, resource)) = walk.current.take_if(|(current, _)| *current == id)
+        {
+            if std::mem::take(&mut walk.cancelled) {
+                // The run of the overtaken walk; its result no longer matters, the stop walk follows.
+                return;
+            }
+            // A stop of what is not installed succeeds: nothing of it can run (rhcs.md §5.4).
+            let succeeded = code == Some(0) || (walk.operation == Operation::Stop && code == Some(5));
+            let reboots = mapping::self_fences(&resource) || local.service.hard_recovery;
+            if !succeeded && walk.operation == Operation::Stop && reboots {
+                let service = local.service.name.clone();
+                said.push(Said::SelfFence { service, resource: resource.name.clone() });
+            }
+            let state = match (succeeded, walk.operation) {
+                (true, Operation::Stop | Operation::MigrateTo) => ResourceState::Stopped,
+                (true, _) => ResourceState::Started,
+                (false, _) => ResourceState::Failed,
+            };
+            if !succeeded {
+                walk.note_failure(&local.service, &resource.name, failure(&resource, walk.operation));
+            }
+            local.mark(&resource.name, state, now);
+            said.extend(epoch.map(|epoch| local.progress(epoch)));
+            return;
+        }
+        let Work::Running(running) = work else { return };
+        let Some(check) = running.checks.iter_mut().find(|check| check.run == Some(id)) else { return };
+        check.end(now);
+        if code != Some(0) {
+            let failure = failure(&check.resource, Operation::Monitor);
+            running.take_check_failure(local, now, failure, said);
         }
     }
 
-    /// What has been reported as stopped or failed under an epoch is never started under the same: others may already
-    /// act on the report.
-    fn may_start(&self, epoch: Epoch) -> bool {
-        match &self.work {
-            Work::Stopped { purpose } => *purpose != StopFor::Inquorate(epoch) && *purpose != StopFor::Duty(epoch),
+    /// Starts it as it is configured. What has been reported as stopped or failed under an epoch is never started under the same:
+    /// others may already act on the report.
+    fn start(&mut self, now: Time, epoch: Epoch, ask: Ask<'_>) {
+        let may_start = match &self.work {
+            Work::Stopped { purpose } => purpose.epoch() != Some(epoch),
             Work::StartFailed { epoch: failed } | Work::StopFailed { epoch: failed, .. } => *failed != epoch,
             Work::Starting { .. } | Work::Stopping { .. } | Work::Running(_) | Work::Moving { .. } => false,
+        };
+        let configured = ask.service(&self.local.service.name).filter(|_| may_start && ask.quorum == QuorumHere::Yes);
+        if let Some(service) = configured {
+            self.work = Work::Starting { epoch, walk: Walk::start(service) };
+            self.local.resources = statuses(service, ResourceState::Stopped, now);
+            self.local.parts = Parts::default();
+            self.local.parts_said = None;
+            self.local.service = Arc::new(service.clone());
         }
     }
+}
 
-    fn start(&mut self, service: Arc<Service>, epoch: Epoch, now: Time) {
-        self.resources = statuses(&service, ResourceState::Stopped, now);
-        self.work = Work::Starting { epoch, walk: Walk::start(&service) };
-        self.parts = Parts::default();
-        self.parts_said = None;
-        self.service = service;
+impl Work {
+    /// The walk under way, and under which epoch it is told how far it is.
+    fn walk_mut(&mut self) -> Option<(&mut Walk, Option<Epoch>)> {
+        match self {
+            Self::Starting { epoch, walk } | Self::Moving { epoch, walk } => Some((walk, Some(*epoch))),
+            Self::Stopping { purpose, walk } => Some((walk, purpose.epoch())),
+            Self::Running(Running { epoch, change, .. }) => Some((change.as_mut()?.walk_mut(), Some(*epoch))),
+            Self::Stopped { .. } | Self::StartFailed { .. } | Self::StopFailed { .. } => None,
+        }
+    }
+}
+
+impl Local {
+    /// Starts the next run of a walk, unless one is under way. Returns whether the walk has just ended.
+    pub(crate) fn step(
+        &mut self,
+        walk: &mut Walk,
+        epoch: Option<Epoch>,
+        now: Time,
+        quorum: QuorumHere,
+        agents: &mut Agents<'_>,
+        said: &mut Vec<Said>,
+    ) -> bool {
+        // While quorum is being counted a start goes no further.
+        let waits = walk.operation != Operation::Stop && quorum != QuorumHere::Yes && !walk.todo.is_empty();
+        if walk.current.is_some() || waits {
+            return false;
+        }
+        let Some(resource) = walk.todo.pop_front() else {
+            // Told once: a finished walk waits for the state with this mark.
+            return !std::mem::replace(&mut walk.cancelled, true);
+        };
+        let state = match walk.operation {
+            Operation::Stop => ResourceState::Stopping,
+            Operation::MigrateTo | Operation::Monitor => ResourceState::Started,
+            Operation::Start | Operation::MigrateFrom => ResourceState::Starting,
+        };
+        self.mark(&resource.name, state, now);
+        let id = agents.run(&self.service.name, &resource, walk.operation, 0, walk.peer.as_ref());
+        walk.current = Some((id, resource));
+        said.extend(epoch.map(|epoch| self.progress(epoch)));
+        false
     }
 
-    /// The start has succeeded and the state knows it: what could not be started is dealt with, the rest is checked.
-    fn run(&mut self, now: Time, epoch: Epoch) {
+    /// It has started and the state knows it: what could not be started is dealt with, the rest is checked.
+    fn run(
+        &mut self,
+        now: Time,
+        epoch: Epoch,
+        skipped: Vec<(ResourceName, Failure)>,
+        agents: &mut Agents<'_>,
+    ) -> Running {
         let mut running = Running::new(epoch);
-        if let Work::Starting { walk, .. } = &mut self.work {
-            for (part, _) in std::mem::take(&mut walk.skipped) {
-                running.enqueue(self.parts.judge_start(&self.service, &part, now));
-            }
+        for (part, _) in skipped {
+            running.enqueue(self.parts.judge_start(&self.service, &part, now));
         }
-        running.plan_checks(&self.service, &self.parts, now);
-        self.work = Work::Running(running);
+        running.plan_checks(&self.service, &self.parts, now, agents);
+        running
     }
 
+    /// One of its resources has changed.
     pub(crate) fn mark(&mut self, name: &ResourceName, state: ResourceState, at: Time) {
         for resource in self.resources.iter_mut().filter(|resource| resource.name == *name) {
             resource.state = state;
             resource.at = at;
         }
+    }
+
+    /// What has come of a duty.
+    pub(crate) fn report(&self, epoch: Epoch, outcome: ReportOutcome) -> Said {
+        Said::Report { service: self.service.name.clone(), epoch, outcome }
+    }
+
+    /// How far its resources are.
+    pub(crate) fn progress(&self, epoch: Epoch) -> Said {
+        Said::Progress { service: self.service.name.clone(), epoch, resources: self.resources.clone() }
+    }
+
+    /// As if a check had failed of what is not there.
+    pub(crate) fn not_whole(&self, at: Time) -> Failure {
+        let words = "the service was expected to run here, but does not run whole";
+        not_running(NodeName::default(), &ResourceName(self.service.name.0.clone()), at, words.to_owned())
     }
 }
 
@@ -865,11 +823,6 @@ fn duty(state: &Replicated, name: &ServiceName, me: shared::ids::NodeId) -> Duty
             Duty::Foreign
         }
     }
-}
-
-pub(crate) fn not_whole(name: &ServiceName, at: Time) -> Failure {
-    let words = "the service was expected to run here, but does not run whole";
-    not_running(NodeName::default(), &ResourceName(name.0.clone()), at, words.to_owned())
 }
 
 /// What a check would have said that need not be run.

@@ -4,244 +4,212 @@
 use std::sync::Arc;
 
 use shared::conf::model::Service;
-use shared::ids::{Epoch, ResourceName, ServiceName, Time};
+use shared::ids::{Epoch, ResourceName, Time};
 use shared::status::{Failure, ResourceState, ResourceStatus};
 
-use crate::change::{Aim, Change};
+use crate::change::{Aim, Change, Mending, Running};
 use crate::checks::Check;
-use crate::event::Action;
-use crate::holder::{Ask, Held, Holder, Said};
-use crate::isolation::{Verdict, path, subtree_of};
+use crate::holder::{Ask, Local, QuorumHere, Said};
+use crate::isolation::{Verdict, find, subtree_of};
 use crate::message::{PartRemedy, ReportOutcome};
-use crate::walk::statuses;
+use crate::walk::{Agents, Walk, statuses};
 
-impl Holder {
+impl Running {
     /// The state has it as started here: take that over, tell which parts are stopped, begin the next change.
-    pub(crate) fn follow_running(
+    pub(crate) fn follow(
         &mut self,
+        local: &mut Local,
         now: Time,
-        name: &ServiceName,
         epoch: Epoch,
         ask: Ask<'_>,
-        actions: &mut Vec<Action>,
+        agents: &mut Agents<'_>,
         said: &mut Vec<Said>,
     ) {
-        let Some(held) = self.held.get_mut(name) else { return };
-        held.take_epoch(now, epoch);
-        let known = ask.record.map(|record| &record.stopped_parts);
+        self.take_epoch(local, now, epoch, agents);
         // Parts that are being tried again are whole only when they run.
-        let convalesces = matches!(held.change_mut(), Some(Change { aim: Aim::Convalesce(_), .. }));
-        if known.is_some_and(|known| *known != held.parts.stopped)
+        let convalesces = self.change.as_ref().is_some_and(|change| matches!(change.aim, Aim::Convalesce(_)));
+        if ask.record.is_some_and(|record| record.stopped_parts != local.parts.stopped)
             && !convalesces
-            && held.parts_said.as_ref() != Some(&(epoch, held.parts.stopped.clone()))
+            && local.parts_said.as_ref() != Some(&(epoch, local.parts.stopped.clone()))
         {
-            held.parts_said = Some((epoch, held.parts.stopped.clone()));
-            let outcome = ReportOutcome::PartsStopped { parts: held.parts.stopped.clone() };
-            said.push(Said::Report { service: name.clone(), epoch, outcome });
+            local.parts_said = Some((epoch, local.parts.stopped.clone()));
+            said.push(local.report(epoch, ReportOutcome::PartsStopped { parts: local.parts.stopped.clone() }));
         }
         if ask.is_frozen() {
             // It is left alone: what failed before is checked again when it is unfrozen, and its new tree waits.
-            if let Some(running) = held.running_mut() {
-                running.queue.retain(|aim| matches!(aim, Aim::Rest(_)));
-                running.checks.iter_mut().for_each(Check::look_again);
-            }
+            self.queue.retain(|mending| matches!(mending, Mending::Rest(_)));
+            self.checks.iter_mut().for_each(Check::look_again);
             return;
         }
-        let Some(change) = held.next_change(name, epoch, ask) else { return };
-        let (service, parts) = (Arc::clone(&held.service), held.parts.clone());
-        let Some(running) = held.running_mut() else { return };
-        for check in running.checks.iter().filter(|check| change.touched.contains(&check.resource.name)) {
-            if let Some(id) = check.run {
-                actions.push(Action::AbortRun { id });
-                self.runs.remove(&id);
-            }
-        }
-        running.change = Some(Box::new(change));
-        running.plan_checks(&service, &parts, now);
+        let Some(change) = self.next_change(local, epoch, ask) else { return };
+        self.change = Some(Box::new(change));
+        self.plan_checks(&local.service, &local.parts, now, agents);
     }
 
-    /// Whether a failed part of a running service waits for its change.
-    pub(crate) fn has_queued_change(&self, name: &ServiceName) -> bool {
-        self.held.get(name).and_then(Held::running).is_some_and(|r| r.change.is_none() && !r.queue.is_empty())
-    }
-
-    /// A check has failed: tolerated, mended in place, or told as the failure of the service.
-    pub(crate) fn take_check_failure(&mut self, now: Time, name: &ServiceName, failure: Failure, said: &mut Vec<Said>) {
-        let Some(held) = self.held.get_mut(name) else { return };
-        let service = Arc::clone(&held.service);
-        let Some(running) = held.running_mut() else { return };
-        let epoch = running.epoch;
-        let covers = |aim: &Aim| match aim {
-            Aim::Restart(top) | Aim::Rest(top) => subtree_of(&service, top).contains(&failure.resource),
-            Aim::Convalesce(_) | Aim::Reload(_) => false,
-        };
-        if running.queue.iter().any(covers) {
-            return;
-        }
-        let verdict = held.parts.judge_check(&service, &failure.resource, now);
-        if !matches!(verdict, Verdict::Tolerated { .. }) {
-            held.mark(&failure.resource, ResourceState::Failed, now);
-        }
-        let Some(running) = held.running_mut() else { return };
-        let outcome = match verdict {
-            Verdict::Tolerated { count, max } => ReportOutcome::Tolerated { failure, count, max },
-            Verdict::Restart(part) => {
-                running.enqueue(Aim::Restart(part.clone()));
-                ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Restart }
-            }
-            Verdict::Rest(part) => {
-                running.enqueue(Aim::Rest(part.clone()));
-                ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Stop }
-            }
-            Verdict::Service => {
-                // Further checks would only repeat it; the state now asks for the stop.
-                running.checks.iter_mut().for_each(|check| check.postpone(now));
-                ReportOutcome::CheckFailed { failure }
-            }
-        };
-        said.push(Said::Report { service: name.clone(), epoch, outcome });
-    }
-
-    /// The walk of a change has nothing left to run. Returns whether another walk follows.
-    pub(crate) fn end_change_walk(&mut self, now: Time, name: &ServiceName, said: &mut Vec<Said>) -> bool {
-        let Some(held) = self.held.get_mut(name) else { return false };
-        let Some(running) = held.running_mut() else { return false };
-        let (epoch, Some(change)) = (running.epoch, running.change.as_deref_mut()) else { return false };
-        let outcomes = if change.starting { held.end_start(now, epoch) } else { held.end_stop(now, epoch) };
-        let follows = held.running().is_some_and(|running| running.change.is_some());
-        said.extend(outcomes.into_iter().map(|outcome| Said::Report { service: name.clone(), epoch, outcome }));
-        self.say_progress(name, said);
-        follows
-    }
-}
-
-impl Held {
     /// The epoch of the state; the first one after a take-over begins the checks.
-    fn take_epoch(&mut self, now: Time, epoch: Epoch) {
-        let Some(running) = self.running_mut() else { return };
-        let adopted = running.epoch != epoch && running.checks.is_empty() && running.change.is_none();
-        running.epoch = epoch;
+    fn take_epoch(&mut self, local: &mut Local, now: Time, epoch: Epoch, agents: &mut Agents<'_>) {
+        let adopted = self.epoch != epoch && self.checks.is_empty() && self.change.is_none();
+        self.epoch = epoch;
         if !adopted {
             return;
         }
-        if self.resources.is_empty() {
-            self.resources = statuses(&self.service, ResourceState::Started, now);
-            for resource in self.parts.resting(&self.service) {
-                self.mark(&resource, ResourceState::Stopped, now);
+        if local.resources.is_empty() {
+            local.resources = statuses(&local.service, ResourceState::Started, now);
+            for resource in local.parts.resting(&local.service) {
+                local.mark(&resource, ResourceState::Stopped, now);
             }
         }
-        let (service, parts) = (Arc::clone(&self.service), self.parts.clone());
-        if let Some(running) = self.running_mut() {
-            running.plan_checks(&service, &parts, now);
-        }
+        self.plan_checks(&local.service, &local.parts, now, agents);
     }
 
     /// What is to be changed next: what failed first, then what a new configuration wants, then what an operator wants.
-    fn next_change(&mut self, name: &ServiceName, epoch: Epoch, ask: Ask<'_>) -> Option<Change> {
-        let service = Arc::clone(&self.service);
-        let parts = self.parts.clone();
-        let running = self.running_mut().filter(|running| running.change.is_none())?;
-        while let Some(aim) = running.queue.pop_front() {
-            let change = match &aim {
-                Aim::Restart(top) => Change::restart(&service, &parts, top),
-                Aim::Rest(top) => Change::rest(&service, top),
-                Aim::Convalesce(_) | Aim::Reload(_) => None,
-            };
+    fn next_change(&mut self, local: &mut Local, epoch: Epoch, ask: Ask<'_>) -> Option<Change> {
+        if self.change.is_some() {
+            return None;
+        }
+        while let Some(mending) = self.queue.pop_front() {
+            let change = Change::mend(&local.service, &local.parts, mending);
             if change.is_some() {
                 return change;
             }
         }
-        if let Some(next) = ask.service(name).filter(|next| **next != *service) {
-            return Some(Change::reload(&service, &mut self.parts, Arc::new(next.clone())));
+        if let Some(next) = ask.service(&local.service.name).filter(|next| **next != *local.service) {
+            return Some(Change::reload(&local.service, &mut local.parts, Arc::new(next.clone())));
         }
         let request = ask.convalesce()?.clone();
-        if self.convalesced.as_ref() == Some(&(epoch, request.clone())) {
+        if local.convalesced.as_ref() == Some(&(epoch, request.clone())) {
             return None;
         }
-        Some(Change::convalesce(&service, &mut self.parts, request))
+        Some(Change::convalesce(&local.service, &mut local.parts, request))
+    }
+
+    /// Whether a failed part waits for its change, which could begin.
+    pub(crate) fn has_queued_change(&self) -> bool {
+        self.change.is_none() && !self.queue.is_empty()
+    }
+
+    /// A check has failed: tolerated, mended in place, or told as the failure of the service.
+    pub(crate) fn take_check_failure(&mut self, local: &mut Local, now: Time, failure: Failure, said: &mut Vec<Said>) {
+        let covers = |mending: &Mending| subtree_of(&local.service, mending.top()).contains(&failure.resource);
+        if self.queue.iter().any(covers) {
+            return;
+        }
+        let outcome = match local.parts.judge_check(&local.service, &failure.resource, now) {
+            Verdict::Tolerated { count, max } => ReportOutcome::Tolerated { failure, count, max },
+            Verdict::Mend(mending) => {
+                local.mark(&failure.resource, ResourceState::Failed, now);
+                let (part, remedy) = (mending.top().clone(), mending.remedy());
+                self.enqueue(mending);
+                ReportOutcome::PartFailed { part, failure, remedy }
+            }
+            Verdict::Service => {
+                local.mark(&failure.resource, ResourceState::Failed, now);
+                // Further checks would only repeat it; the state now asks for the stop.
+                self.checks.iter_mut().for_each(|check| check.postpone(now));
+                ReportOutcome::CheckFailed { failure }
+            }
+        };
+        said.push(local.report(self.epoch, outcome));
+    }
+
+    /// Takes the change under way, if any, further. An error: the service runs no longer as it should.
+    pub(crate) fn advance(
+        &mut self,
+        local: &mut Local,
+        now: Time,
+        quorum: QuorumHere,
+        agents: &mut Agents<'_>,
+        said: &mut Vec<Said>,
+    ) -> Result<(), Failure> {
+        while let Some(mut change) = self.change.take() {
+            if !local.step(change.walk_mut(), Some(self.epoch), now, quorum, agents, said) {
+                self.change = Some(change);
+                return Ok(());
+            }
+            let outcomes = match change.starting {
+                false => self.end_stop(change, local, now)?,
+                true => self.end_start(*change, local, now, agents)?,
+            };
+            said.extend(outcomes.into_iter().map(|outcome| local.report(self.epoch, outcome)));
+            said.push(local.progress(self.epoch));
+        }
+        Ok(())
     }
 
     /// What had to stop has stopped, or not; then what has to start is started.
-    fn end_stop(&mut self, now: Time, epoch: Epoch) -> Vec<ReportOutcome> {
-        let service = Arc::clone(&self.service);
-        let Some(change) = self.change_mut() else { return Vec::new() };
-        change.starting = true;
-        let (aim, failure) = (change.aim.clone(), change.stop.failure.take());
-        match (aim, failure) {
+    fn end_stop(
+        &mut self,
+        mut change: Box<Change>,
+        local: &mut Local,
+        now: Time,
+    ) -> Result<Vec<ReportOutcome>, Failure> {
+        let outcomes = match (&change.aim, change.stop.failure.take()) {
             (Aim::Reload(next), None) => {
-                self.resources = carried_over(&self.resources, &next, now);
-                self.service = next;
+                local.resources = carried_over(&local.resources, next, now);
+                local.service = Arc::clone(next);
                 Vec::new()
             }
             (_, None) => Vec::new(),
             // A stop that fails here does not fail the service (rhcs.md §5.6): it goes on without that part.
-            (Aim::Restart(part) | Aim::Rest(part), Some(failure)) if is_non_critical(&service, &part) => {
+            (Aim::Mend(mending), Some(failure)) if is_non_critical(&local.service, mending.top()) => {
                 change.start.todo.clear();
-                self.parts.stopped.insert(part.clone());
+                let part = mending.top().clone();
+                local.parts.give_up(&part);
                 vec![ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Stop }]
             }
-            (_, Some(failure)) => {
-                self.give_up_running(epoch);
-                vec![ReportOutcome::CheckFailed { failure }]
-            }
-        }
+            (_, Some(failure)) => return Err(failure),
+        };
+        change.starting = true;
+        self.change = Some(change);
+        Ok(outcomes)
     }
 
-    fn end_start(&mut self, now: Time, epoch: Epoch) -> Vec<ReportOutcome> {
-        let service = Arc::clone(&self.service);
-        let Some(change) = self.change_mut() else { return Vec::new() };
-        let aim = change.aim.clone();
-        let (skipped, failure) = (std::mem::take(&mut change.start.skipped), change.start.failure.take());
-        if let (Aim::Reload(_), Some(failure)) = (&aim, &failure) {
-            self.give_up_running(epoch);
-            return vec![ReportOutcome::CheckFailed { failure: failure.clone() }];
-        }
+    /// What had to start has started, or not: the change is over.
+    fn end_start(
+        &mut self,
+        change: Change,
+        local: &mut Local,
+        now: Time,
+        agents: &mut Agents<'_>,
+    ) -> Result<Vec<ReportOutcome>, Failure> {
+        let Walk { skipped, failure, .. } = change.start;
+        let failure = match (&change.aim, failure) {
+            (Aim::Reload(_), Some(failure)) => return Err(failure),
+            (_, failure) => failure,
+        };
         let mut outcomes = Vec::new();
-        let mut queue = Vec::new();
-        let whole = skipped.is_empty() && failure.is_none();
+        let whole = skipped.is_empty();
         for (part, failure) in skipped {
-            let next = match &aim {
+            let next = match change.aim {
                 // Tried by hand and failed: it stays stopped.
-                Aim::Convalesce(_) => {
-                    self.parts.stopped.insert(part.clone());
-                    Aim::Rest(part.clone())
-                }
-                _ => self.parts.judge_start(&service, &part, now),
+                Aim::Convalesce(_) => local.parts.give_up(&part),
+                Aim::Mend(_) | Aim::Reload(_) => local.parts.judge_start(&local.service, &part, now),
             };
-            let remedy = if matches!(next, Aim::Restart(_)) { PartRemedy::Restart } else { PartRemedy::Stop };
-            outcomes.push(ReportOutcome::PartFailed { part, failure, remedy });
-            queue.push(next);
+            outcomes.push(ReportOutcome::PartFailed { part, failure, remedy: next.remedy() });
+            self.enqueue(next);
         }
-        match (aim, failure) {
+        match (change.aim, failure) {
             // Its next check finds it failed, which counts against its restarts.
-            (Aim::Restart(part) | Aim::Rest(part), Some(failure)) => {
+            (Aim::Mend(mending), Some(failure)) => {
+                let part = mending.top().clone();
                 outcomes.push(ReportOutcome::PartFailed { part, failure, remedy: PartRemedy::Check });
             }
-            (Aim::Restart(part), None) if whole && !self.parts.stopped.contains(&part) => {
+            (Aim::Mend(Mending::Restart(part)), None) if whole && !local.parts.stopped.contains(&part) => {
                 outcomes.push(ReportOutcome::PartRestarted { part });
             }
             (Aim::Convalesce(request), _) => {
-                self.convalesced = Some((epoch, request.clone()));
-                outcomes.push(ReportOutcome::Convalesced { request, stopped: self.parts.stopped.clone() });
+                local.convalesced = Some((self.epoch, request.clone()));
+                outcomes.push(ReportOutcome::Convalesced { request, stopped: local.parts.stopped.clone() });
             }
             _ => {}
         }
-        let parts = self.parts.clone();
-        if let Some(running) = self.running_mut() {
-            running.change = None;
-            queue.into_iter().for_each(|aim| running.enqueue(aim));
-            running.plan_checks(&service, &parts, now);
-        }
-        outcomes
-    }
-
-    fn change_mut(&mut self) -> Option<&mut Change> {
-        self.running_mut()?.change.as_deref_mut()
+        self.plan_checks(&local.service, &local.parts, now, agents);
+        Ok(outcomes)
     }
 }
 
 fn is_non_critical(service: &Service, top: &ResourceName) -> bool {
-    path(&service.tree, top).and_then(|path| path.last().map(|part| part.isolation.independent_subtree)) == Some(2)
+    find(service, top).is_some_and(|part| part.isolation.independent_subtree == 2)
 }
 
 /// The resources of the new tree: those that went on running as they are, the others stopped.

@@ -7,17 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::conf::model::{Resource, Service};
 use shared::ids::{ResourceName, Time};
 
-use crate::change::Aim;
+use crate::change::Mending;
 
 /// What a failure comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// `__max_failures` within `__failure_expire_time` are not used up.
     Tolerated { count: u32, max: u32 },
-    /// This subtree is stopped and started again in place.
-    Restart(ResourceName),
-    /// This non-critical subtree is stopped; the service goes on without it.
-    Rest(ResourceName),
+    /// The service goes on.
+    Mend(Mending),
     /// The service has failed.
     Service,
 }
@@ -34,10 +32,8 @@ pub(crate) struct Parts {
 impl Parts {
     /// A check of the resource has failed.
     pub(crate) fn judge_check(&mut self, service: &Service, resource: &ResourceName, now: Time) -> Verdict {
-        if let Some(limits) = path(&service.tree, resource).and_then(|path| path.last().map(|last| last.isolation))
-            && limits.max_failures > 0
-            && limits.failure_expire_ms > 0
-        {
+        let limits = find(service, resource).map(|resource| resource.isolation).unwrap_or_default();
+        if limits.max_failures > 0 && limits.failure_expire_ms > 0 {
             let seen = self.failures.entry(resource.clone()).or_default();
             seen.retain(|at| now.since_ms(*at) < limits.failure_expire_ms);
             seen.push(now);
@@ -47,12 +43,12 @@ impl Parts {
             }
             seen.clear();
         }
-        self.judge(service, resource, now)
+        self.judge(service, resource, now).map_or(Verdict::Service, Verdict::Mend)
     }
 
     /// The resource does not run and that is not tolerated. The nearest subtree that is independent answers for it; one that has
-    /// used up its restarts passes it on outwards, or is given up if it is non-critical.
-    pub(crate) fn judge(&mut self, service: &Service, resource: &ResourceName, now: Time) -> Verdict {
+    /// used up its restarts passes it on outwards, or is given up if it is non-critical. `None`: the service has failed.
+    fn judge(&mut self, service: &Service, resource: &ResourceName, now: Time) -> Option<Mending> {
         for part in path(&service.tree, resource).unwrap_or_default().into_iter().rev() {
             let limits = part.isolation;
             if limits.independent_subtree == 0 {
@@ -70,26 +66,28 @@ impl Parts {
                 // What is inside starts afresh with it.
                 let inside = subtree(part);
                 self.restarts.retain(|name, _| *name == part.name || !inside.contains(name));
-                return Verdict::Restart(part.name.clone());
+                return Some(Mending::Restart(part.name.clone()));
             }
             if limits.independent_subtree == 2 {
-                self.stopped.insert(part.name.clone());
-                return Verdict::Rest(part.name.clone());
+                return Some(self.give_up(&part.name));
             }
         }
-        Verdict::Service
+        None
     }
 
     /// A non-critical part did not start: it is tried again, or left out.
-    pub(crate) fn judge_start(&mut self, service: &Service, part: &ResourceName, now: Time) -> Aim {
+    pub(crate) fn judge_start(&mut self, service: &Service, part: &ResourceName, now: Time) -> Mending {
         match self.judge(service, part, now) {
-            Verdict::Restart(top) => Aim::Restart(top),
+            Some(restart @ Mending::Restart(_)) => restart,
             // Only what is non-critical is left out of a start, so the service cannot be to blame.
-            Verdict::Rest(_) | Verdict::Tolerated { .. } | Verdict::Service => {
-                self.stopped.insert(part.clone());
-                Aim::Rest(part.clone())
-            }
+            Some(Mending::Rest(_)) | None => self.give_up(part),
         }
+    }
+
+    /// The part stays stopped.
+    pub(crate) fn give_up(&mut self, part: &ResourceName) -> Mending {
+        self.stopped.insert(part.clone());
+        Mending::Rest(part.clone())
     }
 
     /// The part is tried again by hand: it gets all its restarts back.
@@ -113,7 +111,7 @@ pub(crate) fn non_critical_part(service: &Service, resource: &ResourceName) -> O
 
 /// Names of everything in the subtree with this top; empty if there is none.
 pub(crate) fn subtree_of(service: &Service, top: &ResourceName) -> BTreeSet<ResourceName> {
-    path(&service.tree, top).and_then(|path| path.last().map(|part| subtree(part))).unwrap_or_default()
+    find(service, top).map(subtree).unwrap_or_default()
 }
 
 fn subtree(top: &Resource) -> BTreeSet<ResourceName> {
@@ -123,7 +121,7 @@ fn subtree(top: &Resource) -> BTreeSet<ResourceName> {
 }
 
 /// From the top of the tree down to the resource.
-pub(crate) fn path<'a>(resources: &'a [Resource], name: &ResourceName) -> Option<Vec<&'a Resource>> {
+fn path<'a>(resources: &'a [Resource], name: &ResourceName) -> Option<Vec<&'a Resource>> {
     resources.iter().find_map(|resource| {
         if resource.name == *name {
             return Some(vec![resource]);
@@ -132,6 +130,11 @@ pub(crate) fn path<'a>(resources: &'a [Resource], name: &ResourceName) -> Option
         below.insert(0, resource);
         Some(below)
     })
+}
+
+/// The resource with this name.
+pub(crate) fn find<'a>(service: &'a Service, name: &ResourceName) -> Option<&'a Resource> {
+    path(&service.tree, name)?.pop()
 }
 
 #[cfg(test)]
@@ -154,7 +157,7 @@ mod tests {
     }
 
     fn restart(name: &str) -> Verdict {
-        Verdict::Restart(ResourceName::from(name))
+        Verdict::Mend(Mending::Restart(ResourceName::from(name)))
     }
 
     #[test]
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn a_non_critical_subtree_is_given_up_at_once_or_when_its_restarts_are_used_up() {
         let script = |more: &str| format!("<script name='a' file='/a' __independent_subtree='non-critical' {more}/>");
-        let rest = || Verdict::Rest(ResourceName::from("script:a"));
+        let rest = || Verdict::Mend(Mending::Rest(ResourceName::from("script:a")));
         assert_eq!(verdicts(&script(""), "script:a", &[0]), [rest()]);
         let counted = script("__max_restarts='2' __restart_expire_time='10m'");
         assert_eq!(verdicts(&counted, "script:a", &[0, 1, 2]), [restart("script:a"), restart("script:a"), rest()]);
@@ -212,10 +215,10 @@ mod tests {
             "<script name='a' file='/a' __independent_subtree='2' __max_restarts='1' __restart_expire_time='1h'/>",
         );
         let (mut parts, name) = (Parts::default(), ResourceName::from("script:a"));
-        assert_eq!(parts.judge(&service, &name, Time(0)), restart("script:a"));
-        assert_eq!(parts.judge(&service, &name, Time(1)), Verdict::Rest(name.clone()));
+        assert_eq!(parts.judge(&service, &name, Time(0)), Some(Mending::Restart(name.clone())));
+        assert_eq!(parts.judge(&service, &name, Time(1)), Some(Mending::Rest(name.clone())));
         assert_eq!(parts.resting(&service), BTreeSet::from([name.clone()]));
         parts.revive(&name);
-        assert_eq!(parts.judge(&service, &name, Time(2)), restart("script:a"));
+        assert_eq!(parts.judge(&service, &name, Time(2)), Some(Mending::Restart(name)));
     }
 }

@@ -123,8 +123,8 @@ fn failed_stays(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawf
     Ok(())
 }
 
-/// Law 5: a joiner holds no truth: it is given nothing before it is clean, it is clean only when it claims nothing that the
-/// state did not grant it, and nothing starts that a joiner still runs.
+/// Law 5: a joiner holds no truth: it is given nothing before it has said that it runs nothing ungranted, and nothing starts that a
+/// joiner still runs.
 fn joiner_holds_no_truth(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawful> {
     let Some((_, on, service)) = started(state, proposal) else { return Ok(()) };
     if !state.members.get(&on).is_some_and(|member| member.clean && !member.goodbye) {

@@ -14,12 +14,12 @@ use shared::status::{Command, FactKind, FactSeverity, Failure, Reason};
 use shared::text::{ResultCode, ServiceState};
 
 use crate::event::{Action, Operation};
-use crate::holder::{Ask, Duty, Held, Holder, QuorumHere, Said, StopFor, Work, not_whole};
+use crate::holder::{Ask, Duty, Held, Holder, QuorumHere, Said, StopFor, Work};
 use crate::message::ReportOutcome;
 use crate::placement::{Level, Load, level, situation, takers};
 use crate::record::{Record, Step};
 use crate::replicated::{Folded, Replicated, node_name};
-use crate::walk::Walk;
+use crate::walk::{Agents, Walk};
 
 /// OCF: the guest does not run where it was to be fetched.
 const OCF_NOT_RUNNING: i32 = 7;
@@ -184,52 +184,44 @@ impl Holder {
             }
             let mut held = Held::new(Arc::new(service.clone()));
             held.work = Work::StartFailed { epoch: Epoch(u64::MAX) };
+            held.begin_stop(StopFor::Foreign, &mut Agents { runs: &mut self.runs, actions });
             self.held.insert(service.name.clone(), held);
-            self.begin_stop(&service.name, StopFor::Foreign, actions);
         }
     }
+}
 
+impl Held {
     /// The state wants the service moved away from here, or taken on.
-    #[expect(clippy::too_many_arguments, reason = "what every duty gets")]
     pub(crate) fn follow_migration(
         &mut self,
         now: Time,
-        name: &ServiceName,
-        duty: Duty,
         epoch: Epoch,
         ask: Ask<'_>,
-        actions: &mut Vec<Action>,
+        agents: &mut Agents<'_>,
         said: &mut Vec<Said>,
     ) {
-        let Some(held) = self.held.get_mut(name) else { return };
-        let peer = ask.record.and_then(|record| match duty {
+        let Self { local, work } = self;
+        let peer = ask.record.and_then(|record| match ask.duty {
             Duty::MigrateTo(_) => record.arriving,
             _ => record.last_owner,
         });
         let peer = peer.zip(ask.conf).map(|(peer, conf)| node_name(conf, peer)).unwrap_or_default();
-        match (duty, &mut held.work) {
+        match (ask.duty, &mut *work) {
             // At work, or reported and waiting for the state.
             (_, Work::Moving { .. } | Work::Stopping { .. }) => {}
-            (Duty::MigrateTo(_), Work::Stopped { purpose }) if matches!(*purpose, StopFor::Duty(said) | StopFor::Inquorate(said) if said == epoch) =>
-                {}
+            (Duty::MigrateTo(_), Work::Stopped { purpose }) if purpose.epoch() == Some(epoch) => {}
             // It was being stopped for want of quorum when the decision was made: what was said of it came too late.
             (Duty::MigrateTo(_), Work::Stopped { purpose }) => {
                 *purpose = StopFor::Inquorate(epoch);
-                let outcome = ReportOutcome::StoppedInquorate;
-                said.push(Said::Report { service: name.clone(), epoch, outcome });
+                said.push(local.report(epoch, ReportOutcome::StoppedInquorate));
             }
             (Duty::MigrateTo(_), Work::Running(running)) => {
                 if running.change.is_some() {
                     return;
                 }
-                for check in running.checks.drain(..) {
-                    if let Some(id) = check.run {
-                        actions.push(Action::AbortRun { id });
-                        self.runs.remove(&id);
-                    }
-                }
-                let walk = Walk::migrate(&held.service, Operation::MigrateTo, peer);
-                held.work = Work::Moving { epoch, walk };
+                agents.abort_checks(&running.checks);
+                let walk = Walk::migrate(&local.service, Operation::MigrateTo, peer);
+                *work = Work::Moving { epoch, walk };
             }
             // Found not to run when the decision was on its way.
             (
@@ -237,12 +229,11 @@ impl Holder {
                 Work::StopFailed { epoch: said_under, .. } | Work::StartFailed { epoch: said_under },
             ) if *said_under != epoch => {
                 *said_under = epoch;
-                let outcome = ReportOutcome::MigrationFailed { failure: not_whole(name, now) };
-                said.push(Said::Report { service: name.clone(), epoch, outcome });
+                said.push(local.report(epoch, ReportOutcome::MigrationFailed { failure: local.not_whole(now) }));
             }
             (Duty::MigrateFrom(_), _) if ask.quorum == QuorumHere::Yes => {
-                let walk = Walk::migrate(&held.service, Operation::MigrateFrom, peer);
-                held.work = Work::Moving { epoch, walk };
+                let walk = Walk::migrate(&local.service, Operation::MigrateFrom, peer);
+                *work = Work::Moving { epoch, walk };
             }
             _ => {}
         }

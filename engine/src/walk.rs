@@ -1,5 +1,5 @@
-//! A walk over (a part of) a service's tree: which agents are still to be run, in order, and what has failed so far.
-//! Made by the holder, which gives the runs out and feeds their results back. Knows nothing of duties.
+//! A walk over (a part of) a service's tree: which agents are still to be run, in order, and what has failed so far; and how
+//! agents are run. Made by the holder, which gives the runs out and feeds their results back. Knows nothing of duties.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,7 +7,9 @@ use shared::conf::model::{Resource, Service};
 use shared::ids::{NodeName, ResourceName, ServiceName, Time};
 use shared::status::{Failure, ResourceState, ResourceStatus};
 
+use crate::checks::Check;
 use crate::event::{Action, Operation, Run, RunId};
+use crate::isolation::{non_critical_part, subtree_of};
 
 /// What is still to be run, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub(crate) struct Walk {
     pub(crate) failure: Option<Failure>,
     /// Non-critical parts that did not start; the walk went on without them.
     pub(crate) skipped: Vec<(ResourceName, Failure)>,
-    /// The walk was overtaken: end after the current run.
+    /// Under way: the walk was overtaken, the result of its current run no longer matters. Done: its end has been told.
     pub(crate) cancelled: bool,
     /// The other node of a migration.
     pub(crate) peer: Option<NodeName>,
@@ -57,8 +59,74 @@ impl Walk {
         walk
     }
 
-    pub(crate) fn is_done(&self) -> bool {
-        self.todo.is_empty() && self.current.is_none()
+    /// An agent of the walk has failed. A non-critical part that does not start is left out; any other start that fails ends the
+    /// walk; a stop goes on with the rest.
+    pub(crate) fn note_failure(&mut self, service: &Service, resource: &ResourceName, failure: Failure) {
+        let starts = self.operation == Operation::Start;
+        match non_critical_part(service, resource).filter(|_| starts) {
+            Some(part) => {
+                let inside = subtree_of(service, &part);
+                self.todo.retain(|resource| !inside.contains(&resource.name));
+                self.skipped.push((part, failure));
+            }
+            None => {
+                self.failure.get_or_insert(failure);
+                if starts {
+                    self.todo.clear();
+                }
+            }
+        }
+    }
+}
+
+/// The runs under way, but for those that probe.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Runs {
+    services: BTreeMap<RunId, ServiceName>,
+    next: u64,
+}
+
+impl Runs {
+    /// An id that no run has had.
+    pub(crate) fn new_id(&mut self) -> RunId {
+        self.next += 1;
+        RunId(self.next - 1)
+    }
+
+    /// The run has ended. Returns the service that it was for; `None`: its result is no longer wanted.
+    pub(crate) fn end(&mut self, id: RunId) -> Option<ServiceName> {
+        self.services.remove(&id)
+    }
+}
+
+/// The agents, which are run by actions.
+pub(crate) struct Agents<'a> {
+    pub(crate) runs: &'a mut Runs,
+    pub(crate) actions: &'a mut Vec<Action>,
+}
+
+impl Agents<'_> {
+    /// Begins a run and says by which id its end will be told.
+    pub(crate) fn run(
+        &mut self,
+        service: &ServiceName,
+        resource: &Resource,
+        operation: Operation,
+        depth: u32,
+        peer: Option<&NodeName>,
+    ) -> RunId {
+        let id = self.runs.new_id();
+        self.runs.services.insert(id, service.clone());
+        self.actions.push(run_agent(id, service, resource, operation, depth, peer));
+        id
+    }
+
+    /// Nobody wants to know what these checks find.
+    pub(crate) fn abort_checks<'c>(&mut self, checks: impl IntoIterator<Item = &'c Check>) {
+        for id in checks.into_iter().filter_map(|check| check.run) {
+            self.actions.push(Action::AbortRun { id });
+            self.runs.services.remove(&id);
+        }
     }
 }
 

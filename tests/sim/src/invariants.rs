@@ -49,8 +49,27 @@ impl Sim {
 
     /// A node is about to run an agent.
     pub(crate) fn check_run(&mut self, id: NodeId, run: &Run) {
-        if run.operation == Operation::Start {
-            self.check_start(id, &run.service);
+        match run.operation {
+            Operation::Start => self.check_start(id, &run.service),
+            Operation::Stop => self.check_stop(id, run),
+            _ => {}
+        }
+    }
+
+    /// What is being stopped is not checked any more: a check would find it half gone, and its agent would meet the other's.
+    fn check_stop(&mut self, id: NodeId, run: &Run) {
+        let pid = self.daemon(id).map(|daemon| daemon.pid);
+        let beside = self.nodes.get(&id).into_iter().flat_map(|node| node.runs.values()).any(|other| {
+            let same = other.service == run.service && other.resource == run.resource.name;
+            // One that was aborted has no result any more.
+            same && other.operation == Operation::Monitor
+                && other.code.is_some()
+                && other.asked_by.map(|(pid, _)| pid) == pid
+        });
+        if beside {
+            self.violate(|| {
+                format!("{} of {} is being stopped on n{id} while it is checked", run.resource.name, run.service)
+            });
         }
     }
 
