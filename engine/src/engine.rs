@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::conf::finding::{Finding, Place, Severity};
-use shared::conf::model::{Conf, Service};
+use shared::conf::model::{Conf, FenceMethod, Service};
 use shared::ids::{BootId, ConfDigest, ConfVersion, NodeId, NodeName, RequestId, ServiceName, Time};
 use shared::socket::PutConf;
 use shared::status::{Answer, Command, Fact, FactKind, FactSeverity, Outcome, Refusal, Request, Subject};
@@ -700,9 +700,26 @@ impl Engine {
             self.newer = None;
         } else if joined.state.members.get(&self.me).is_some_and(|member| member.has_state) && self.is_quorate() {
             let origin = format!("{} brought it: its cluster.conf was newer", self.name_of(self.me));
-            let usable = shared::conf::load(&newer.text).accept_after(&joined.state.conf.text).is_ok();
-            if let (Some(conf), true) = (self.newer.take(), usable) {
-                out.multicast(Message::ConfOffer { at: now, conf, origin });
+            let why = match shared::conf::load(&newer.text).accept_after(&joined.state.conf.text) {
+                Ok((compiled, _)) => {
+                    joined.state.still_needed(&compiled, &joined.conf).map(|(why, hint)| format!("{why}; {hint}"))
+                }
+                Err(findings) => {
+                    let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+                    Some(errors.map(|finding| finding.text).collect::<Vec<_>>().join("; "))
+                }
+            };
+            let (conf, name) = (newer.clone(), self.name_of(self.me));
+            self.newer = None;
+            match why {
+                None => out.multicast(Message::ConfOffer { at: now, conf, origin }),
+                Some(why) => {
+                    let text = format!(
+                        "cluster.conf on {name} has version {}, newer than the one in force, and is not taken: {why}",
+                        conf.version
+                    );
+                    self.publish(now, out, Subject::Node(name), FactKind::ConfRefused, text);
+                }
             }
         }
     }
@@ -849,10 +866,13 @@ impl Engine {
 
     fn handle_conf_offer(&mut self, at: Time, from: NodeId, conf: ConfText, origin: String, out: &mut Out) {
         let mut taken = false;
-        let usable = shared::conf::load(&conf.text).conf.is_some() && shared::conf::digest(&conf.text) == conf.digest;
-        self.fold(out, |state, _, folded| {
-            if state.members.contains_key(&from) && usable {
-                taken = state.fold_offer(at, conf.clone(), origin, folded);
+        let compiled = shared::conf::load(&conf.text).conf.filter(|_| shared::conf::digest(&conf.text) == conf.digest);
+        self.fold(out, |state, now, folded| {
+            let Some(compiled) = compiled.filter(|_| state.members.contains_key(&from)) else { return };
+            // A node may have come, or have been lost, while the offer was on its way.
+            match state.still_needed(&compiled, now) {
+                Some((why, hint)) => folded.offer_dropped = Some((conf.clone(), format!("{why}; {hint}"))),
+                None => taken = state.fold_offer(at, conf.clone(), origin, folded),
             }
         });
         if taken {
@@ -930,6 +950,8 @@ impl Engine {
         findings.extend(loaded.findings);
         let present = shared::conf::load(&joined.state.conf.text);
         shared::conf::drop_known_errors(&present.findings, &mut findings);
+        let needed = loaded.conf.as_ref().and_then(|conf| joined.state.still_needed(conf, &joined.conf));
+        findings.extend(needed.map(|(text, hint)| node_needed(text, hint)));
         findings.retain(|finding| finding.severity == Severity::Error);
         let (Some(conf), true) = (loaded.conf, findings.is_empty()) else {
             out.actions.push(answer(PutConf::Refused { findings }));
@@ -1012,15 +1034,22 @@ impl Engine {
             for (&victim, lost) in &joined.state.lost {
                 let id = FenceId { victim, attempt: lost.attempt };
                 let mine = lost.running.filter(|(by, _)| *by == self.me);
-                if let Some((_, method)) = mine
-                    && !self.fences.contains_key(&id)
-                    && quorum == QuorumHere::Yes
-                    && let Some(node) = joined.conf.node_by_id(victim)
-                    && let Some(method) = node.methods.get(method as usize)
-                {
+                let due = mine.filter(|_| quorum == QuorumHere::Yes && !self.fences.contains_key(&id));
+                let Some((_, method)) = due else { continue };
+                if let Some((victim, method)) = method_of(&joined.conf, victim, method) {
                     self.fences.insert(id, true);
-                    let (victim, method) = (node.name.clone(), method.clone());
-                    out.actions.push(Action::RunFence { id, victim, method });
+                    out.actions.push(Action::RunFence { id, victim: victim.clone(), method: method.clone() });
+                } else {
+                    // While quorum was being counted a configuration without the method has come into force.
+                    self.fences.insert(id, false);
+                    out.multicast(Message::FenceReport(Box::new(FenceReport {
+                        at: now,
+                        victim,
+                        attempt: id.attempt,
+                        succeeded: false,
+                        devices: Vec::new(),
+                        witnessed_gone: false,
+                    })));
                 }
             }
         }
@@ -1291,8 +1320,13 @@ fn outdated(state: &Replicated, conf: &Conf, decide: &Decide) -> Option<String> 
                 _ => None,
             },
         },
-        Decision::Fence { victim, attempt, .. } => match state.lost.get(victim) {
-            Some(lost) if lost.attempt + 1 == *attempt && lost.running.is_none() => None,
+        Decision::Fence { victim, by, method, attempt } => match state.lost.get(victim) {
+            Some(lost) if lost.attempt + 1 == *attempt && lost.running.is_none() => {
+                // Nobody would ever report the end of an attempt that nobody can make.
+                let fencer = state.members.get(by).is_some_and(|member| member.has_state);
+                let can = fencer && method_of(conf, *victim, *method).is_some();
+                (!can).then(|| format!("node id {by} or the fence method is gone meanwhile"))
+            }
             _ => Some(format!("node id {victim} need not be fenced any more")),
         },
         Decision::Unfenceable { victim: node } | Decision::Assume { node, .. } => {
@@ -1300,6 +1334,12 @@ fn outdated(state: &Replicated, conf: &Conf, decide: &Decide) -> Option<String> 
         }
         Decision::Switch { .. } => None,
     }
+}
+
+/// The fence method of a node by its place in cluster.conf, with the node's name.
+fn method_of(conf: &Conf, node: NodeId, method: u32) -> Option<(&NodeName, &FenceMethod)> {
+    let node = conf.node_by_id(node)?;
+    Some((&node.name, node.methods.get(method as usize)?))
 }
 
 /// Whether the exclusive rule lets the service start there, as things are at delivery.
@@ -1340,6 +1380,11 @@ fn tag_view(members: &[GroupMember]) -> ViewTag {
 
 fn refused(code: ResultCode, text: &str) -> Answer {
     Answer::Refused(Refusal { code, text: text.to_owned() })
+}
+
+fn node_needed(text: String, hint: String) -> Finding {
+    let place = Place { line: 1, column: 1, path: "/cluster/clusternodes".into() };
+    Finding { rule: "node-taken-out-too-early".into(), severity: Severity::Error, place, text, hint }
 }
 
 fn refused_conf(rule: &str, text: String) -> PutConf {

@@ -61,11 +61,20 @@ fn started<'a>(state: &'a Replicated, proposal: Proposal<'a>) -> Option<(&'a Rec
     state.services.get(service).map(|record| (record, *on, service.as_str()))
 }
 
-/// Law 1: a service has at most one holder; it is started, or called stopped, only if it has none.
+/// Law 1: a service has at most one holder; it is started, or called stopped, only if it has none, and stopped only by the one it has.
 fn one_holder(state: &Replicated, proposal: Proposal<'_>) -> Result<(), Unlawful> {
     if let Proposal::Decide(_, Decide { decision: Decision::Migrate { service, .. }, .. }) = proposal {
         let started = state.services.get(service).is_some_and(|record| record.state == ServiceState::Started);
         return if started { Ok(()) } else { unlawful(1, "only what is started can migrate") };
+    }
+    if let Proposal::Decide(_, Decide { decision: Decision::Stop { service, .. }, .. }) = proposal {
+        let held = state.services.get(service).is_some_and(|record| record.holder.is_some());
+        return if held { Ok(()) } else { unlawful(1, "nobody holds the service who could stop it") };
+    }
+    if let Proposal::Decide(_, Decide { decision: Decision::Settle { state, .. }, .. }) = proposal
+        && !matches!(state, ServiceState::Stopped | ServiceState::Disabled)
+    {
+        return unlawful(1, format!("what nobody holds is not {}", state.name()));
     }
     let held = match proposal {
         Proposal::Decide(_, Decide { decision: Decision::Settle { service, .. }, .. })

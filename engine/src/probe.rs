@@ -113,8 +113,9 @@ impl Asked {
             return None;
         }
         let trees = || self.started.iter().chain(&self.configured);
-        // In the middle of a replacement nothing is whole.
-        let whole = trees().filter(|_| self.started.len() < 2).find(|tree| self.is_whole(tree));
+        // In the middle of a replacement nothing is whole, also not when a daemon after the one that made it has ended too.
+        let replaced = self.started.len() > 1 || self.started.iter().any(has_twins);
+        let whole = trees().filter(|_| !replaced).find(|tree| self.is_whole(tree));
         if let Some(whole) = whole {
             let missing = self.resources.iter().filter(|(_, found)| *found != Some(Found::Running));
             let stopped_parts = missing.filter_map(|(resource, _)| non_critical_part(whole, &resource.name)).collect();
@@ -129,21 +130,35 @@ impl Asked {
     fn is_whole(&self, tree: &Service) -> bool {
         let own: Vec<Resource> = shared::tree::start_order(tree).into_iter().map(without_children).collect();
         let names: BTreeSet<&ResourceName> = own.iter().map(|resource| &resource.name).collect();
-        names.len() == own.len()
-            && self.resources.iter().all(|(resource, found)| match found {
-                Some(Found::Running) => names.contains(&resource.name),
-                Some(Found::Absent) => !own.contains(resource) || non_critical_part(tree, &resource.name).is_some(),
-                Some(Found::Uncertain) => own.contains(resource) && non_critical_part(tree, &resource.name).is_some(),
-                None => false,
-            })
+        self.resources.iter().all(|(resource, found)| match found {
+            Some(Found::Running) => names.contains(&resource.name),
+            Some(Found::Absent) => !own.contains(resource) || non_critical_part(tree, &resource.name).is_some(),
+            Some(Found::Uncertain) => own.contains(resource) && non_critical_part(tree, &resource.name).is_some(),
+            None => false,
+        })
     }
 }
 
-/// Everything that may run while one tree is being replaced by the other.
+/// Whether one name stands for two resources: so it is only where one tree was being replaced by another.
+fn has_twins(tree: &Service) -> bool {
+    let mut names = BTreeSet::new();
+    !shared::tree::start_order(tree).into_iter().all(|resource| names.insert(&resource.name))
+}
+
+/// Everything that may run while one tree is being replaced by the other, each above what it carries in either.
 fn joined(old: &Service, new: &Service) -> Service {
     let mut both = old.clone();
-    both.tree.extend(new.tree.iter().filter(|resource| !old.tree.contains(resource)).cloned());
+    join(&mut both.tree, &new.tree);
     both
+}
+
+fn join(known: &mut Vec<Resource>, more: &[Resource]) {
+    for resource in more {
+        match known.iter_mut().find(|known| without_children(known) == without_children(resource)) {
+            Some(known) => join(&mut known.children, &resource.children),
+            None => known.push(resource.clone()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -321,14 +321,13 @@ impl Record {
             self.enter(next, step.at, reason);
             return;
         }
-        if self.state != ServiceState::Stopping {
-            // Nobody stopped it before its node was gone, but it was asked for and has come about (rhcs.md §3.2).
-            self.after = match self.order.as_ref().map(|order| &order.request.command) {
-                Some(Command::Disable { .. }) => AfterStop::Disabled,
-                Some(Command::Stop { .. }) => AfterStop::Stopped,
-                _ => AfterStop::Recover,
-            };
-        }
+        self.after = match self.order.as_ref().map(|order| &order.request.command) {
+            // Nobody stopped it for that before its node was gone, but it was asked for and has come about (rhcs.md §3.2).
+            Some(Command::Disable { .. }) => AfterStop::Disabled,
+            Some(Command::Stop { .. }) => AfterStop::Stopped,
+            _ if self.state == ServiceState::Stopping => self.after,
+            _ => AfterStop::Recover,
+        };
         let next = match self.after {
             _ if self.frozen => ServiceState::Stopped,
             AfterStop::Disabled => ServiceState::Disabled,
@@ -353,9 +352,8 @@ impl Record {
             None => format!("Service {} is {}, was on {was}", step.service, next.name()),
         };
         step.fact(FactSeverity::Warning, FactKind::ServiceRecovering, text, Some(reason));
-        let fulfilled = self.after != AfterStop::Wait && self.is_ordered_down();
         let (code, text) = match unstopped {
-            _ if !fulfilled || next == ServiceState::Recovering => (ResultCode::NodeDead, None),
+            _ if !self.is_ordered_down() => (ResultCode::NodeDead, None),
             Some(failure) => (ResultCode::Warning, Some(failure)),
             None => (ResultCode::Success, None),
         };

@@ -188,7 +188,7 @@ impl Replicated {
             .unwrap_or_default();
         let mut state = Self {
             branch: Branch(0),
-            history: intents.history + 1,
+            history: intents.history.saturating_add(1),
             inherited: (intents.history, intents.change),
             decided: 0,
             intents_changed: 0,
@@ -327,7 +327,7 @@ impl Replicated {
         hello: &Hello,
         folded: &mut Folded,
     ) -> bool {
-        if conf.node_by_id(from).is_none() {
+        if conf.node_by_id(from).is_none() || self.is_being_taken_out(from) {
             return false;
         }
         // A member of an older release could not follow how a migration under way ends. It asks again soon.
@@ -609,7 +609,7 @@ impl Replicated {
         let method = conf
             .node_by_id(report.victim)
             .and_then(|node| node.methods.get(method as usize))
-            .map_or_else(|| format!("number {}", method + 1), |method| method.name.clone());
+            .map_or_else(|| format!("number {}", u64::from(method) + 1), |method| method.name.clone());
         let victim = node_name(conf, report.victim);
         lost.running = None;
         lost.last = Some(FenceAttempt {
@@ -703,7 +703,15 @@ impl Replicated {
                 record.stopped(step, is_known);
             }
             (ReportOutcome::StopFailed { failure }, _) => record.stop_failed(step, from, is_known, failure),
-            (ReportOutcome::StoppedInquorate, _) => record.stopped_inquorate(step, is_known),
+            // Not what has failed: law 4.
+            (
+                ReportOutcome::StoppedInquorate,
+                ServiceState::Starting
+                | ServiceState::Started
+                | ServiceState::Migrating
+                | ServiceState::Stopping
+                | ServiceState::Recoverable,
+            ) => record.stopped_inquorate(step, is_known),
             (
                 outcome @ (ReportOutcome::PartFailed { .. }
                 | ReportOutcome::Tolerated { .. }
@@ -756,6 +764,27 @@ impl Replicated {
         let fulfilled =
             waiting.filter(|record| matches!(&record.command, Command::Fence { node: wanted } if wanted == node));
         folded.ended.extend(fulfilled.map(|record| (record.id.clone(), done(None))));
+    }
+
+    /// A node that the cluster still has to deal with, and that the configuration does not have any more: without its entry nobody
+    /// could fence it or vouch for it. Why not, and what to do first.
+    pub(crate) fn still_needed(&self, next: &Conf, now: &Conf) -> Option<(String, String)> {
+        let lacks = |id: &&NodeId| next.node_by_id(**id).is_none();
+        if let Some(&id) = self.lost.keys().find(lacks) {
+            let name = node_name(now, id);
+            let hint =
+                format!("fence {name}, or make sure that it is down and run fence_ack_manual {name}; then take it out");
+            return Some((format!("{name} is not known to be down, and could not be fenced any more"), hint));
+        }
+        let name = node_name(now, *self.members.keys().find(lacks)?);
+        let hint = format!("stop rgmanager and corosync on {name}; when clustat shows it offline, take it out");
+        Some((format!("{name} is a member of the cluster"), hint))
+    }
+
+    /// Whether a configuration is on its way that does not have the node.
+    fn is_being_taken_out(&self, node: NodeId) -> bool {
+        let offered = self.offer.as_ref().and_then(|offer| shared::conf::load(&offer.conf.text).conf);
+        offered.is_some_and(|conf| conf.node_by_id(node).is_none())
     }
 
     /// A new configuration is offered. Law 7 is asked again when it shall come into force; here only the obvious is refused.

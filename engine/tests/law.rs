@@ -150,6 +150,16 @@ fn nothing_starts_while_a_lost_node_is_not_accounted_for() {
 }
 
 #[test]
+fn what_nobody_holds_is_not_stopped_and_comes_to_rest_stopped_or_disabled() {
+    let free = cluster(ServiceState::Recovering, None);
+    assert_eq!(broken(&free, stop(AfterStop::Disabled)), 1);
+    let settle = |state| broken(&free, Decision::Settle { service: web(), epoch: Epoch(0), state });
+    use ServiceState::{Disabled, Failed, Started, Stopped, Stopping};
+    assert_eq!([Stopped, Disabled].map(settle), [0, 0]);
+    assert_eq!([Started, Stopping, Failed].map(settle), [1, 1, 1]);
+}
+
+#[test]
 fn a_member_that_says_goodbye_holds_nothing_expects_nothing_and_runs_nothing() {
     let mut state = cluster(ServiceState::Migrating, Some(N1));
     state.services.get_mut(&web()).unwrap().arriving = Some(N2);
@@ -178,8 +188,8 @@ fn what_failed_to_stop_stays_until_somebody_disables_it() {
     assert_eq!(refused(&with(None)), [4; 5]);
     assert_eq!(refused(&with(Some(Command::Stop { service: web() }))), [4; 5]);
     assert_eq!(refused(&with(Some(Command::Disable { service: web() }))), [4, 4, 4, 4, 0]);
-    // One that nobody holds any more is still nobody's to start.
-    assert_eq!(refused(&cluster(ServiceState::Failed, None)), [4; 5]);
+    // One that nobody holds any more is still nobody's to start, and there is nobody to stop it.
+    assert_eq!(refused(&cluster(ServiceState::Failed, None)), [4, 4, 1, 1, 1]);
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! Any bytes from the group, on members of a formed cluster and on one that knows nothing.
+//! Any bytes from the group, as they are and made to fit, on members in the middle of something and on one that knows nothing.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use sim::nonsense::{Listener, deliver, listeners};
 
-static MEMBERS: LazyLock<Vec<engine::Engine>> = LazyLock::new(sim::nonsense::members);
+static LISTENERS: LazyLock<Vec<Listener>> = LazyLock::new(listeners);
 
 fuzz_target!(|bytes: &[u8]| {
-    sim::nonsense::deliver(&MEMBERS, bytes);
+    deliver(&LISTENERS, bytes);
 });

@@ -503,6 +503,8 @@ pub enum FactKind {
     RequestDone,
     ConfStored,
     ConfInForce,
+    /// A node has brought a newer cluster.conf that cannot come into force.
+    ConfRefused,
     DecisionIgnored,
     StoppedForeign,
     /// A node brings back an intent that this history of the cluster never heard of.

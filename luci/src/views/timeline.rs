@@ -46,7 +46,7 @@ pub const GROUPS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("requests", "Requests", &["request-accepted", "request-refused", "request-done"]),
-    ("configuration", "Configuration", &["conf-stored", "conf-in-force"]),
+    ("configuration", "Configuration", &["conf-stored", "conf-in-force", "conf-refused"]),
 ];
 
 /// What a reader chose. Empty words choose everything.

@@ -65,7 +65,8 @@ impl Sim {
                 if let Some(node) = self.nodes.get_mut(&id).filter(|_| stored) {
                     node.disk.stored = Some(conf);
                 }
-                let delay = self.rng.between(self.params.store_ms);
+                let slow = if self.slow_disks.contains(&id) { SLOW_MS } else { 0 };
+                let delay = slow + self.rng.between(self.params.store_ms);
                 self.later(delay, task);
             }
             Action::SwitchConf { conf, reload_corosync: _ } => self.switch_conf(id, conf),

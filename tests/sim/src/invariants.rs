@@ -89,7 +89,9 @@ impl Sim {
         let Some(record) = record.filter(|record| record.holder == Some(id)) else {
             return self.violate(|| format!("n{id} starts {service}, which it does not hold"));
         };
-        if !matches!(record.state, ServiceState::Starting | ServiceState::Started) {
+        // A guest that is being replaced by its new definition moves when that runs.
+        let moves_next = record.state == ServiceState::Migrating && record.arriving.is_some();
+        if !matches!(record.state, ServiceState::Starting | ServiceState::Started) && !moves_next {
             self.violate(|| format!("n{id} starts {service}, which is {}", record.state.name()));
         }
         if record.state == ServiceState::Starting {

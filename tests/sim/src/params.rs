@@ -43,6 +43,8 @@ pub struct Params {
     pub fence_leaves_off_permille: u64,
     /// The kernel tells of dead resources.
     pub notices: bool,
+    /// Of addresses and mounts it tells beyond doubt that they are gone.
+    pub notices_certain: bool,
 }
 
 impl Params {
@@ -75,6 +77,7 @@ impl Params {
             store_fails_permille: 0,
             fence_leaves_off_permille: 0,
             notices: true,
+            notices_certain: false,
         }
     }
 
@@ -119,6 +122,8 @@ impl Params {
             store_fails_permille: rare(rng, 200),
             fence_leaves_off_permille: rare(rng, 300),
             notices: rng.chance(500),
+            // From a copy, so that the seeds stay what they are.
+            notices_certain: rng.clone().chance(500),
         }
     }
 

@@ -111,6 +111,20 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Takes an element out of the configuration, with what is in it.
+    fn remove(&mut self, tag: &str, name: &str) -> Result<()> {
+        let start = self.text.find(&format!("<{tag} name=\"{name}\"")).context("there is no such element")?;
+        let head = start + self.text[start..].find('>').context("the element does not end")? + 1;
+        let closing = format!("</{tag}>");
+        let end = if self.text[..head].ends_with("/>") {
+            head
+        } else {
+            head + self.text[head..].find(&closing).context("the element does not end")? + closing.len()
+        };
+        self.text.replace_range(start..end, "");
+        Ok(())
+    }
+
     fn next_version(&mut self) -> Result<()> {
         let version = crate::conf::from_text(&self.text).version.0;
         let old = format!("config_version=\"{version}\"");
@@ -146,6 +160,17 @@ impl Stage<'_> {
             self.sim()?.offer(node, &conf);
             return Ok(());
         }
+        if let ["edit", node, "set", tag, name, attribute] = words {
+            self.next_version()?;
+            self.set(tag, name, attribute)?;
+            let (id, conf) = (parse_node(node)?, self.conf()?);
+            let sim = self.sim()?;
+            sim.tell(|| format!("operator on {node}: edits its cluster.conf, version {}", conf.version));
+            let node = sim.nodes.get_mut(&id).with_context(|| format!("there is no {node}"))?;
+            ensure!(node.daemon.is_none(), "rgmanager reads it only when it starts, and it runs");
+            node.disk.conf = conf;
+            return Ok(());
+        }
         if let ["add", node, name] = words {
             self.next_version()?;
             let service = format!(
@@ -157,11 +182,14 @@ impl Stage<'_> {
             self.sim()?.offer(node, &conf);
             return Ok(());
         }
-        if let ["remove", node, name] = words {
+        if let ["remove", node, ref element @ ..] = *words {
+            let (tag, name) = match *element {
+                [name] => ("service", name),
+                [tag, name] => (tag, name),
+                _ => bail!("remove NODE SERVICE, or remove NODE TAG NAME"),
+            };
             self.next_version()?;
-            let start = self.text.find(&format!("<service name=\"{name}\"")).context("there is no such service")?;
-            let end = self.text[start..].find("</service>").context("the service does not end")? + start;
-            self.text.replace_range(start..end + "</service>".len(), "");
+            self.remove(tag, name)?;
             let (node, conf) = (parse_node(node)?, self.conf()?);
             self.sim()?.offer(node, &conf);
             return Ok(());
@@ -249,7 +277,11 @@ impl Stage<'_> {
             ["disk", node, "free"] => {
                 sim.full_disks.remove(&parse_node(node)?);
             }
+            ["disk", node, "slow"] => {
+                sim.slow_disks.insert(parse_node(node)?);
+            }
             ["kernel", "silent"] => sim.params.notices = false,
+            ["kernel", "certain"] => sim.params.notices_certain = true,
             ["at", moment, blow] => sim.ambush = Some(parse_ambush(moment, blow, None)?),
             ["at", moment, blow, node] => sim.ambush = Some(parse_ambush(moment, blow, Some(parse_node(node)?))?),
             ["command", node, ref rest @ ..] => {

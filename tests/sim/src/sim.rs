@@ -219,6 +219,8 @@ pub struct Sim {
     pub fences_leave_off: bool,
     /// Nodes that cannot store a configuration.
     pub full_disks: BTreeSet<NodeId>,
+    /// Nodes that take long to store one.
+    pub slow_disks: BTreeSet<NodeId>,
     /// Hash of the replicated state by branch and position.
     pub states: BTreeMap<(u64, Position), u64>,
     pub versions: BTreeMap<ConfVersion, ConfDigest>,
@@ -287,6 +289,7 @@ impl Sim {
             broken_devices: BTreeSet::new(),
             fences_leave_off: false,
             full_disks: BTreeSet::new(),
+            slow_disks: BTreeSet::new(),
             states: BTreeMap::new(),
             versions: BTreeMap::new(),
             disabled: BTreeMap::new(),
@@ -398,7 +401,8 @@ impl Sim {
             }
             Task::Notice { node, pid, service, resource } => {
                 if self.lives(node, pid) {
-                    self.happen(node, Event::Noticed { service, resource, evidence: None });
+                    let evidence = self.evidence(node, &service, &resource);
+                    self.happen(node, Event::Noticed { service, resource, evidence });
                 }
             }
             Task::Thaw(node) => self.thaw(node),

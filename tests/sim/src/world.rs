@@ -133,6 +133,13 @@ impl Sim {
         }
     }
 
+    /// What the kernel says beyond doubt of a resource that has ended: only of addresses and mounts, and not if it is back already.
+    pub(crate) fn evidence(&self, id: NodeId, service: &ServiceName, resource: &ResourceName) -> Option<String> {
+        let known = ["ip:", "fs:"].iter().any(|kind| resource.as_str().starts_with(kind));
+        let runs = self.nodes.get(&id)?.running.contains(&(service.clone(), resource.clone()));
+        (self.params.notices_certain && known && !runs).then(|| format!("the kernel says that {resource} is gone"))
+    }
+
     /// Whether anything of the service runs on the node, or may soon: an agent that starts it is at work.
     pub fn is_busy(&self, id: NodeId, service: &ServiceName) -> bool {
         let Some(node) = self.nodes.get(&id).filter(|node| node.power) else { return false };
