@@ -408,7 +408,8 @@ impl Record {
         }
         step.folded.intents_changed += 1;
         let kind = if frozen { FactKind::ServiceFrozen } else { FactKind::ServiceUnfrozen };
-        let text = format!("Service {} is {}", step.service, if frozen { "frozen" } else { "no longer frozen" });
+        let service = step.service;
+        let text = format!("Service {service} is {}", if frozen { "frozen" } else { "no longer frozen" });
         step.fact(FactSeverity::Info, kind, text, Some(reason));
     }
 }

@@ -53,7 +53,8 @@ impl Record {
             order.begun = true;
         }
         let from = self.holder.map(|holder| step.name_of(holder)).unwrap_or_default();
-        let text = format!("Migrating {} from {from} to {}", step.service, step.name_of(to));
+        let service = step.service;
+        let text = format!("Migrating {service} from {from} to {}", step.name_of(to));
         step.fact(FactSeverity::Info, FactKind::ServiceMigrating, text, Some(reason));
     }
 
@@ -113,7 +114,8 @@ impl Record {
     /// The daemon of the node that was giving a guest away has begun anew: nobody knows how far the guest is.
     pub(crate) fn migration_unknown(&mut self, step: &mut Step<'_>) {
         let to = self.arriving.map(|to| step.name_of(to)).unwrap_or_default();
-        let text = format!("Service {} is failed: rgmanager ended on its owner while it was migrating", step.service);
+        let service = step.service;
+        let text = format!("Service {service} is failed: rgmanager ended on its owner while it was migrating");
         self.migration_lost(step, to, text.clone());
         self.end_order(step.folded, ResultCode::Failure, None, text);
     }

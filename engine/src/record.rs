@@ -239,7 +239,8 @@ impl Record {
         self.stopped_parts.clear();
         self.newcomers.clear();
         self.enter(ServiceState::Starting, step.at, reason.clone());
-        let text = format!("Starting service {} on {}", step.service, step.name_of(on));
+        let service = step.service;
+        let text = format!("Starting service {service} on {}", step.name_of(on));
         step.fact(FactSeverity::Info, FactKind::ServiceStarting, text, Some(reason));
     }
 
@@ -256,7 +257,8 @@ impl Record {
             step.folded.intents_changed += 1;
         }
         let holder = self.holder.map(|holder| step.name_of(holder)).unwrap_or_default();
-        let text = format!("Stopping service {} on {holder}", step.service);
+        let service = step.service;
+        let text = format!("Stopping service {service} on {holder}");
         step.fact(FactSeverity::Info, FactKind::ServiceStopping, text, Some(reason));
     }
 
@@ -291,9 +293,10 @@ impl Record {
             matches!(reason, Reason::NoNodeLeft { .. } | Reason::NoNodeAllowed) || dependency_missing || crowded_out;
         let kind = if disabled { FactKind::ServiceDisabled } else { FactKind::ServiceStopped };
         let severity = if failed { FactSeverity::Error } else { FactSeverity::Info };
-        let text = format!("Service {} is {}: {}", step.service, state.name(), reason.text());
+        let service = step.service;
+        let text = format!("Service {service} is {}: {}", state.name(), reason.text());
         if let Reason::RestartsUsedUp { .. } = &reason {
-            let text = format!("Restart threshold for {} exceeded; disabling", step.service);
+            let text = format!("Restart threshold for {service} exceeded; disabling");
             step.fact(FactSeverity::Warning, FactKind::ServiceRecovering, text, None);
         }
         step.fact(severity, kind, text, Some(reason));
@@ -343,13 +346,14 @@ impl Record {
             step.folded.intents_changed += 1;
         }
         self.enter(next, step.at, reason.clone());
+        let service = step.service;
         let was = self.last_owner.map(|owner| step.name_of(owner)).unwrap_or_default();
         let unstopped = self.take_unstopped();
         let text = match &unstopped {
             Some(failure) => {
-                format!("Service {} is {}, was on {was}; it did not stop: {failure}", step.service, next.name())
+                format!("Service {service} is {}, was on {was}; it did not stop: {failure}", next.name())
             }
-            None => format!("Service {} is {}, was on {was}", step.service, next.name()),
+            None => format!("Service {service} is {}, was on {was}", next.name()),
         };
         step.fact(FactSeverity::Warning, FactKind::ServiceRecovering, text, Some(reason));
         let (code, text) = match unstopped {
@@ -383,7 +387,8 @@ impl Record {
         };
         let stayed = before == Some(on) && wanted != Some(&name);
         let code = if stayed { ResultCode::OriginalOwner } else { ResultCode::Success };
-        let text = format!("Service {} is now running on {name}", step.service);
+        let service = step.service;
+        let text = format!("Service {service} is now running on {name}");
         step.fact(FactSeverity::Info, FactKind::ServiceStarted, text, Some(self.reason.clone()));
         if !self.is_ordered_down() {
             self.end_order(step.folded, code, Some(name), String::new());
