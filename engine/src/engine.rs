@@ -1397,3 +1397,17 @@ fn refused_conf(rule: &str, text: String) -> PutConf {
     let hint = hint.to_owned();
     PutConf::Refused { findings: vec![Finding { rule: rule.into(), severity: Severity::Error, place, text, hint }] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_no_piece_is_longer_than_asked() {
+        assert_eq!(cut("ab\u{fc}cd", 3), ["ab", "\u{fc}c", "d"]);
+        assert_eq!(cut("ab\u{fc}", 2), ["ab", "\u{fc}"]);
+        // A character that is longer than a piece goes whole.
+        assert_eq!(cut("a\u{65e5}b", 2), ["a", "\u{65e5}", "b"]);
+        assert!(cut("", 2).is_empty());
+    }
+}

@@ -276,11 +276,6 @@ impl Holder {
         self.held.values().all(|held| matches!(held.work, Work::Stopped { .. } | Work::StopFailed { .. }))
     }
 
-    /// The resources of a service as they are here.
-    pub(crate) fn resources(&self, service: &ServiceName) -> Option<&[ResourceStatus]> {
-        self.held.get(service).map(|held| held.local.resources.as_slice())
-    }
-
     // Duties.
 
     /// Brings what runs here in line with the state. Called after every event.

@@ -25,7 +25,9 @@ impl Running {
         agents: &mut Agents<'_>,
         said: &mut Vec<Said>,
     ) {
-        self.take_epoch(local, now, epoch, agents);
+        if self.take_epoch(local, now, epoch, agents) {
+            said.push(local.progress(epoch));
+        }
         // Parts that are being tried again are whole only when they run.
         let convalesces = self.change.as_ref().is_some_and(|change| matches!(change.aim, Aim::Convalesce(_)));
         if ask.record.is_some_and(|record| record.stopped_parts != local.parts.stopped)
@@ -46,12 +48,12 @@ impl Running {
         self.plan_checks(&local.service, &local.parts, now, agents);
     }
 
-    /// The epoch of the state; the first one after a take-over begins the checks.
-    fn take_epoch(&mut self, local: &mut Local, now: Time, epoch: Epoch, agents: &mut Agents<'_>) {
+    /// The epoch of the state; the first one after a take-over begins the checks. Returns whether it is that.
+    fn take_epoch(&mut self, local: &mut Local, now: Time, epoch: Epoch, agents: &mut Agents<'_>) -> bool {
         let adopted = self.epoch != epoch && self.checks.is_empty() && self.change.is_none();
         self.epoch = epoch;
         if !adopted {
-            return;
+            return false;
         }
         if local.resources.is_empty() {
             local.resources = statuses(&local.service, ResourceState::Started, now);
@@ -60,6 +62,7 @@ impl Running {
             }
         }
         self.plan_checks(&local.service, &local.parts, now, agents);
+        true
     }
 
     /// What is to be changed next: what failed first, then what a new configuration wants, then what an operator wants.

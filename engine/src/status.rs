@@ -175,11 +175,6 @@ impl Engine {
         record: &Record,
     ) -> ServiceStatus {
         let node = |id: Option<NodeId>| -> Option<NodeName> { id.map(|id| node_name(conf, id)) };
-        let here = record.holder == Some(self.me);
-        let resources = match self.holder.resources(name).filter(|_| here) {
-            Some(local) => local.to_vec(),
-            None => record.resources.clone(),
-        };
         // Nobody knows whether it still runs there, so it is not called started: it can be recovered once the node is accounted for.
         let lost_owner = record.holder.filter(|holder| state.lost.contains_key(holder));
         let shown = match (lost_owner, record.state) {
@@ -207,7 +202,7 @@ impl Engine {
                 since: order.since,
             }),
             failure: record.failure.clone(),
-            resources,
+            resources: record.resources.clone(),
         }
     }
 

@@ -217,6 +217,10 @@ impl Stage<'_> {
             ["ask", node] => {
                 sim.tell_status(parse_node(node)?).with_context(|| format!("no rgmanager runs on {node}"))?
             }
+            ["ask", node, "resources", service] => {
+                let name = ServiceName::parse(service);
+                sim.tell_resources(parse_node(node)?, &name).with_context(|| format!("{node} does not know {name}"))?;
+            }
             ["ask", node, "why", service] => {
                 let name = ServiceName::parse(service);
                 sim.tell_why(parse_node(node)?, &name).with_context(|| format!("{node} does not know {name}"))?;

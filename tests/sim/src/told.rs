@@ -82,6 +82,16 @@ impl Sim {
         Some(())
     }
 
+    /// How far the resources of a service are, as a member shows them.
+    pub(crate) fn tell_resources(&mut self, id: NodeId, service: &ServiceName) -> Option<()> {
+        let status = self.daemon(id)?.engine.status(Time(self.now));
+        let service = status.services.into_iter().find(|shown| shown.name == *service)?;
+        for resource in service.resources {
+            self.tell(|| format!("n{id} shows: {} {:?}", resource.name, resource.state));
+        }
+        Some(())
+    }
+
     /// What a member answers when asked why a service is as it is (`clustat --why`).
     pub(crate) fn tell_why(&mut self, id: NodeId, service: &ServiceName) -> Option<()> {
         let explanation = self.daemon(id)?.engine.explain(Time(self.now), service)?;
