@@ -32,6 +32,7 @@ pub(crate) fn everything() -> Result<()> {
         check_purity(path, &text, &mut complaints);
     }
     check_scenarios(&mut complaints)?;
+    check_explained_mutants(&mut complaints)?;
     println!("{}", stories::check(&mut complaints)?);
     list_large(&sources)?;
     if complaints.is_empty() {
@@ -134,6 +135,25 @@ fn check_scenarios(complaints: &mut Vec<String>) -> Result<()> {
         let text = fs::read_to_string(&path)?;
         if !text.starts_with("# ") {
             complaints.push(format!("{}: a scenario begins with its story in one sentence", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// An explanation of a line that is gone explains nothing.
+fn check_explained_mutants(complaints: &mut Vec<String>) -> Result<()> {
+    const LIST: &str = "docs/mutants.md";
+    let text = fs::read_to_string(LIST)?;
+    for (number, row) in text.lines().enumerate().filter(|(_, row)| row.starts_with("| `engine/")) {
+        // The bar within a cell is written with a backslash.
+        let cells: Vec<String> =
+            row.split(" | ").map(|cell| cell.trim_matches(['|', '`', ' ']).replace("\\|", "|")).collect();
+        let [file, _, line, ..] = &cells[..] else {
+            complaints.push(format!("{LIST}:{}: file, change, line and why are separated by bars", number + 1));
+            continue;
+        };
+        if !fs::read_to_string(file).is_ok_and(|source| source.contains(line.as_str())) {
+            complaints.push(format!("{LIST}:{}: {file} has no line {line}", number + 1));
         }
     }
     Ok(())
