@@ -886,6 +886,32 @@ fn the_last_256_requests_that_have_ended_are_remembered() {
     assert!(engine.outcome(&RequestId("r44".into())).is_some());
 }
 
+/// What a disable and a relocation are told as, and that every decision counts for which history goes on.
+#[test]
+fn the_end_of_a_stop_is_told_by_what_comes_of_it() {
+    let mut bus = Bus::boot(3);
+    assert_eq!(bus.engines[&NodeId(2)].replicated().unwrap().decided, 1);
+    let service = ServiceName::from("service:web");
+    let mut told = |command: Command| {
+        let before = bus.wanted.len();
+        bus.request(1, command);
+        let kinds = bus.wanted[before..].iter().filter_map(|(node, action)| match action {
+            Action::Publish(fact) if *node == NodeId(2) => Some(fact.kind),
+            _ => None,
+        });
+        kinds.collect::<Vec<_>>()
+    };
+    use FactKind::{
+        ServiceDisabled, ServiceRecovering, ServiceStarted, ServiceStarting, ServiceStopped, ServiceStopping,
+    };
+    let relocated = told(Command::Relocate { service: service.clone(), to: None });
+    assert_eq!(relocated[1..], [ServiceStopping, ServiceRecovering, ServiceStarting, ServiceStarted]);
+    assert_eq!(told(Command::Stop { service: service.clone() })[1..], [ServiceStopping, ServiceStopped]);
+    told(Command::Enable { service: service.clone(), on: None, by_domain: true });
+    assert_eq!(told(Command::Disable { service })[1..], [ServiceStopping, ServiceDisabled]);
+    assert_eq!(bus.engines[&NodeId(2)].replicated().unwrap().decided, 6);
+}
+
 /// A script that is refused asks again and again, and no request comes to its end meanwhile.
 #[test]
 fn requests_that_are_refused_are_forgotten_too() {

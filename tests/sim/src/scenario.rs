@@ -98,6 +98,10 @@ impl Stage<'_> {
         let start = if name == "-" { format!("<{tag}") } else { format!("<{tag} name=\"{name}\"") };
         ensure!(self.text.contains(&start), "the configuration has no {start}");
         let at = self.text.find(&start).context("it has just been there")? + start.len();
+        if key == "name" && name != "-" {
+            self.text.replace_range(at - name.len() - 1..at - 1, value);
+            return Ok(());
+        }
         let end = at + self.text[at..].find('>').context("the element does not end")?;
         let known = self.text[at..end].find(&format!(" {key}=\"")).map(|offset| at + offset);
         match known {
@@ -194,6 +198,14 @@ impl Stage<'_> {
             self.sim()?.offer(node, &conf);
             return Ok(());
         }
+        if let ["foresee", node, "conf", "set", tag, name, attribute] = words {
+            let now = self.text.clone();
+            self.next_version()?;
+            self.set(tag, name, attribute)?;
+            let assumption = Assumption::Conf { text: std::mem::replace(&mut self.text, now) };
+            let foreseen = self.sim()?.tell_prediction(parse_node(node)?, &assumption);
+            return foreseen.with_context(|| format!("no rgmanager runs on {node}"));
+        }
         let sim = self.sim()?;
         match *words {
             ["boot", ref nodes @ ..] => {
@@ -220,6 +232,10 @@ impl Stage<'_> {
             ["ask", node, "resources", service] => {
                 let name = ServiceName::parse(service);
                 sim.tell_resources(parse_node(node)?, &name).with_context(|| format!("{node} does not know {name}"))?;
+            }
+            ["ask", node, "proofs", other] => {
+                sim.tell_proofs(parse_node(node)?, &NodeName::from(other))
+                    .with_context(|| format!("{node} does not know {other}"))?;
             }
             ["ask", node, "why", service] => {
                 let name = ServiceName::parse(service);

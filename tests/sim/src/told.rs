@@ -74,7 +74,9 @@ impl Sim {
             };
             let waits = service.waits_for.as_ref().map(|reason| format!("; waits: {}", reason.text()));
             let (name, state, reason) = (&service.name, service.state.name(), service.reason.text());
-            lines.push(format!("{name} {state}{owner} [{reason}]{}", waits.unwrap_or_default()));
+            let restarts =
+                if service.restarts > 0 { format!("; restarts: {}", service.restarts) } else { String::new() };
+            lines.push(format!("{name} {state}{owner} [{reason}]{}{restarts}", waits.unwrap_or_default()));
         }
         for line in lines {
             self.tell(|| format!("n{id} shows: {line}"));
@@ -88,6 +90,17 @@ impl Sim {
         let service = status.services.into_iter().find(|shown| shown.name == *service)?;
         for resource in service.resources {
             self.tell(|| format!("n{id} shows: {} {:?}", resource.name, resource.state));
+        }
+        Some(())
+    }
+
+    /// What is known of the fence methods of a node, as a member shows it.
+    pub(crate) fn tell_proofs(&mut self, id: NodeId, node: &NodeName) -> Option<()> {
+        let status = self.daemon(id)?.engine.status(Time(self.now));
+        let shown = status.nodes.into_iter().find(|shown| shown.name == *node)?;
+        for proof in shown.fence_proofs {
+            let by = proof.by.map(|by| format!(" by {by}")).unwrap_or_default();
+            self.tell(|| format!("n{id} shows: method {} of {node} {:?}{by}", proof.method, proof.verdict));
         }
         Some(())
     }

@@ -146,7 +146,7 @@ fn tests(programs: &BTreeMap<String, PathBuf>) -> Result<Vec<Test>> {
     add("seeds", program("sim")?, &["--threads", "1", "--seeds", "100"], &[]);
     add("seeds with a member gone wrong", program("sim")?, &["--threads", "1", "--seeds", "50", "--rogue"], &[]);
     add("predictions", program("predictions")?, &one, &["predict.rs", "why.rs"]);
-    add("nonsense", program("nonsense")?, &one, &["message.rs"]);
+    add("nonsense", program("nonsense")?, &one, &["message.rs", "law.rs", "replicated.rs"]);
     Ok(tests)
 }
 
