@@ -886,6 +886,15 @@ fn the_last_256_requests_that_have_ended_are_remembered() {
     assert!(engine.outcome(&RequestId("r44".into())).is_some());
 }
 
+#[test]
+fn a_node_shows_which_one_it_is_and_which_configuration_each_has() {
+    let bus = Bus::boot(3);
+    let shown = bus.engines[&NodeId(2)].status(bus.now).nodes;
+    let shown: Vec<_> = shown.iter().map(|node| (node.id.0, node.local, node.conf_version)).collect();
+    let version = Some(ConfVersion(1));
+    assert_eq!(shown, [(1, false, version), (2, true, version), (3, false, version)]);
+}
+
 /// What a disable and a relocation are told as, and that every decision counts for which history goes on.
 #[test]
 fn the_end_of_a_stop_is_told_by_what_comes_of_it() {
