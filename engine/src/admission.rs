@@ -316,12 +316,16 @@ impl Replicated {
             Command::Unfreeze { service } => {
                 self.step(at, conf, service, folded, |record, step| record.freeze(step, false, reason));
             }
-            command => {
-                self.locked = matches!(command, Command::Lock);
-                self.intents_changed += 1;
-            }
+            Command::Lock => self.lock(true),
+            Command::Unlock => self.lock(false),
+            _ => {}
         }
         folded.ended.push((request.id.clone(), done(None)));
+    }
+
+    fn lock(&mut self, locked: bool) {
+        self.locked = locked;
+        self.intents_changed += 1;
     }
 
     fn carry_out_node_mark(&mut self, at: Time, conf: &Conf, id: NodeId, request: &Request, folded: &mut Folded) {
@@ -329,10 +333,9 @@ impl Replicated {
             // Ended when the node is fenced.
             Command::Fence { .. } => return self.mark_victim(id, at),
             Command::AcknowledgeFence { .. } => self.acknowledge(at, conf, id, &request.origin, folded),
-            command => {
-                let standby = matches!(command, Command::Standby { .. });
-                self.fold_standby(at, conf, id, standby, requested(request), folded);
-            }
+            Command::Standby { .. } => self.fold_standby(at, conf, id, true, requested(request), folded),
+            Command::Unstandby { .. } => self.fold_standby(at, conf, id, false, requested(request), folded),
+            _ => {}
         }
         folded.ended.push((request.id.clone(), done(None)));
     }
