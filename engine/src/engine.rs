@@ -700,15 +700,7 @@ impl Engine {
             self.newer = None;
         } else if joined.state.members.get(&self.me).is_some_and(|member| member.has_state) && self.is_quorate() {
             let origin = format!("{} brought it: its cluster.conf was newer", self.name_of(self.me));
-            let why = match shared::conf::load(&newer.text).accept_after(&joined.state.conf.text) {
-                Ok((compiled, _)) => {
-                    joined.state.still_needed(&compiled, &joined.conf).map(|(why, hint)| format!("{why}; {hint}"))
-                }
-                Err(findings) => {
-                    let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
-                    Some(errors.map(|finding| finding.text).collect::<Vec<_>>().join("; "))
-                }
-            };
+            let why = joined.state.accept(&joined.conf, &newer.text).err();
             let (conf, name) = (newer.clone(), self.name_of(self.me));
             self.newer = None;
             match why {

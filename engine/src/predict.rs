@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::conf::finding::Severity;
 use shared::conf::model::Conf;
 use shared::ids::{NodeId, NodeName, RequestId, Time};
 use shared::status::{Answer, Fact, FactKind, FactSeverity, Reason, Refusal, Request, Subject};
@@ -119,14 +118,9 @@ impl<'a> Imagined<'a> {
     /// A configuration comes into force on all members. What would refuse it when it is offered refuses it here.
     fn switch(&mut self, text: &str) -> Option<Refusal> {
         let refuse = |text: String| Some(Refusal { code: ResultCode::Failure, text });
-        // As the members judge what is offered: what was wrong before refuses nothing.
-        let conf = match shared::conf::load(text).accept_after(&self.state.conf.text) {
-            Ok((conf, _)) => conf,
-            Err(findings) => {
-                let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
-                let errors: Vec<String> = errors.map(|finding| finding.text).collect();
-                return refuse(format!("the configuration has errors: {}", errors.join("; ")));
-            }
+        let conf = match self.state.accept(&self.conf, text) {
+            Ok(conf) => conf,
+            Err(why) => return refuse(why),
         };
         let in_force = self.state.conf.version;
         if conf.version <= in_force {

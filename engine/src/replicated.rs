@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use shared::conf::finding::Severity;
 use shared::conf::model::Conf;
 use shared::ids::{BootId, ConfVersion, NodeId, NodeName, RequestId, ServiceName, Time};
 use shared::status::{
@@ -779,6 +780,19 @@ impl Replicated {
         let name = node_name(now, *self.members.keys().find(lacks)?);
         let hint = format!("stop rgmanager and corosync on {name}; when clustat shows it offline, take it out");
         Some((format!("{name} is a member of the cluster"), hint))
+    }
+
+    /// The configuration as the members judge what is offered: what was wrong before refuses nothing. `Err`: what refuses it.
+    pub(crate) fn accept(&self, now: &Conf, text: &str) -> Result<Conf, String> {
+        let (next, _) = shared::conf::load(text).accept_after(&self.conf.text).map_err(|findings| {
+            let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+            let errors: Vec<String> = errors.map(|finding| finding.text).collect();
+            format!("the configuration has errors: {}", errors.join("; "))
+        })?;
+        match self.still_needed(&next, now) {
+            Some((why, hint)) => Err(format!("{why}; {hint}")),
+            None => Ok(next),
+        }
     }
 
     /// Whether a configuration is on its way that does not have the node.

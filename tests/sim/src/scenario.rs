@@ -198,10 +198,14 @@ impl Stage<'_> {
             self.sim()?.offer(node, &conf);
             return Ok(());
         }
-        if let ["foresee", node, "conf", "set", tag, name, attribute] = words {
+        if let ["foresee", node, "conf", ref change @ ..] = *words {
             let now = self.text.clone();
             self.next_version()?;
-            self.set(tag, name, attribute)?;
+            match *change {
+                ["set", tag, name, attribute] => self.set(tag, name, attribute)?,
+                ["without", tag, name] => self.remove(tag, name)?,
+                _ => bail!("foresee NODE conf set TAG NAME attribute=value, or foresee NODE conf without TAG NAME"),
+            }
             let assumption = Assumption::Conf { text: std::mem::replace(&mut self.text, now) };
             let foreseen = self.sim()?.tell_prediction(parse_node(node)?, &assumption);
             return foreseen.with_context(|| format!("no rgmanager runs on {node}"));
