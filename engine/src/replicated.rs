@@ -676,6 +676,10 @@ impl Replicated {
         if !is_current || record.holder != Some(from) || record.epoch != report.epoch {
             return;
         }
+        // Law 4: what has failed stays so, whatever is reported of it.
+        if record.state == ServiceState::Failed {
+            return;
+        }
         let step = &mut Step { at: report.at, conf, service: &report.service, folded };
         match (&report.outcome, record.state) {
             (ReportOutcome::Started, ServiceState::Migrating) if record.arriving.is_none() => {
@@ -704,15 +708,7 @@ impl Replicated {
                 record.stopped(step, is_known);
             }
             (ReportOutcome::StopFailed { failure }, _) => record.stop_failed(step, from, is_known, failure),
-            // Not what has failed: law 4.
-            (
-                ReportOutcome::StoppedInquorate,
-                ServiceState::Starting
-                | ServiceState::Started
-                | ServiceState::Migrating
-                | ServiceState::Stopping
-                | ServiceState::Recoverable,
-            ) => record.stopped_inquorate(step, is_known),
+            (ReportOutcome::StoppedInquorate, _) => record.stopped_inquorate(step, is_known),
             (
                 outcome @ (ReportOutcome::PartFailed { .. }
                 | ReportOutcome::Tolerated { .. }

@@ -183,7 +183,8 @@ fn may_free(
     match message {
         Message::Report(report) => {
             let member = before.members.get(&holder);
-            let now = before.services.get(name).is_some_and(|record| record.epoch == report.epoch);
+            let was = before.services.get(name);
+            let now = was.is_some_and(|was| was.epoch == report.epoch && was.state != ServiceState::Failed);
             let ends = matches!(
                 report.outcome,
                 ReportOutcome::Stopped
